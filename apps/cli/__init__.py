@@ -1,0 +1,1 @@
+"""The `medvit` command."""

@@ -1,0 +1,1 @@
+"""Find lung nodules in CT and defects in surface images."""

@@ -1,0 +1,72 @@
+"""What can go wrong in a way that a caller can act on."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+
+class MedvitError(Exception):
+    """An error with a sentence for people and a way out.
+
+    Attributes:
+        code: Short name of the kind of error; part of the JSON contract.
+        message: The rule, the value found and the file or id.
+        hint: What to do about it; may be empty.
+    """
+
+    code: ClassVar[str] = "error"
+
+    def __init__(self, message: str, *, hint: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+
+class InputError(MedvitError):
+    """The input cannot be used at all: a missing path, a port that is taken."""
+
+    code = "input"
+
+
+class ConfigError(MedvitError):
+    """A configuration that breaks its own rules."""
+
+    code = "config"
+
+
+class NothingToDoError(MedvitError):
+    """There is no case, or no new label, to work on."""
+
+    code = "nothing_to_do"
+
+
+class StoreError(MedvitError):
+    """The store cannot be opened, or refuses what it was asked."""
+
+    code = "store"
+
+
+class ModelError(MedvitError):
+    """A model that is unknown, altered or does not match."""
+
+    code = "model"
+
+
+class GateRefusedError(MedvitError):
+    """A gate (promotion, parity, evaluation floor) said no."""
+
+    code = "gate_refused"
+
+
+class ReadError(MedvitError):
+    """One case cannot be read or trusted; the rest of a folder goes on.
+
+    Attributes:
+        reason: A reason code of the contract, such as `truncated`.
+    """
+
+    code = "read"
+
+    def __init__(self, message: str, *, reason: str, hint: str = "") -> None:
+        super().__init__(message, hint=hint)
+        self.reason = reason

@@ -1,0 +1,1 @@
+"""From files to cases, volumes and images."""

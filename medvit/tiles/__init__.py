@@ -1,0 +1,1 @@
+"""Which part of a volume is looked at, and in what order."""

@@ -1,0 +1,1 @@
+"""Volumes: lazy boxes, windows, resampling, lungs."""

@@ -1,0 +1,1 @@
+"""One file, one job a person can name."""
