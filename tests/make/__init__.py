@@ -1,0 +1,1 @@
+"""Builders of tiny data sets for the tests."""
