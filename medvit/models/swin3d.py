@@ -61,7 +61,8 @@ class WindowAttention(nn.Module):
         rows = relative_index(window if index == "exact" else full, table_side=self.window_size)
         n = window[0] * window[1] * window[2]
         rows = rows[:n, :n].to(self.bias_table.device)
-        return self.bias_table[rows].permute(2, 0, 1)
+        bias: Tensor = self.bias_table[rows].permute(2, 0, 1)
+        return bias
 
     def forward(self, x: Tensor, grid: Side, window: Side, shift: Side, index: BiasIndex) -> Tensor:
         """Attend within the windows of (b, m, n, c)."""
@@ -126,11 +127,10 @@ class PatchMerging(nn.Module):
         self.reduction = nn.Linear(8 * dim, 2 * dim, bias=False)
 
     def forward(self, x: Tensor) -> Tensor:
+        """Turn (b, z, y, x, c) into (b, z/2, y/2, x/2, 2c); odd sides are padded."""
         x = pad_to_windows(x, (2, 2, 2))
-        parts = [
-            x[:, int(z) :: 2, int(y) :: 2, int(x_) :: 2]
-            for z, y, x_ in MERGING_ORDERS[self.merging]
-        ]
+        starts = [[int(axis) for axis in order] for order in MERGING_ORDERS[self.merging]]
+        parts = [x[:, start[0] :: 2, start[1] :: 2, start[2] :: 2] for start in starts]
         out: Tensor = self.reduction(self.norm(torch.cat(parts, dim=-1)))
         return out
 
@@ -149,6 +149,7 @@ class Stage(nn.Module):
         self.downsample = PatchMerging(dim, merging)
 
     def forward(self, x: Tensor, index: BiasIndex) -> Tensor:
+        """Turn (b, z, y, x, c) into (b, z/2, y/2, x/2, 2c)."""
         grid = (x.shape[1], x.shape[2], x.shape[3])
         window, shift = fit_window(grid, window=self.window_size, shift=self.window_size // 2)
         for number, block in enumerate(self.blocks):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import shutil
 import tempfile
 from pathlib import Path
@@ -87,7 +86,7 @@ def save_model(folder: Path, module: nn.Module, card: ModelCard) -> ModelCard:
         card = card.model_copy(update={"weights_sha256": file_sha256(draft / WEIGHTS_FILE)})
         (draft / CARD_FILE).write_text(card.model_dump_json(indent=2) + "\n", encoding="utf-8")
         draft.chmod(0o755)
-        os.replace(draft, folder)
+        draft.replace(folder)
     finally:
         shutil.rmtree(draft, ignore_errors=True)
     return card

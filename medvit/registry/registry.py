@@ -123,7 +123,7 @@ def set_production(models: Path, name: str, version: str) -> None:
         raise ModelError(msg, hint="see `medvit models list`")
     draft = models / name / f".{POINTER}-{os.getpid()}"
     draft.write_text(version + "\n", encoding="utf-8")
-    os.replace(draft, models / name / POINTER)
+    draft.replace(models / name / POINTER)
 
 
 def _production(name: str, versions: list[tuple[Path, str]], models: Path | None) -> Path:

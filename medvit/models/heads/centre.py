@@ -48,6 +48,7 @@ class ChannelNorm(nn.Module):
         self.norm = nn.LayerNorm(channels)
 
     def forward(self, x: Tensor) -> Tensor:
+        """Normalise (n, c, z, y, x) over c."""
         out: Tensor = self.norm(x.movedim(1, -1)).movedim(-1, 1)
         return out
 
@@ -56,6 +57,15 @@ def _conv_block(channels: int) -> nn.Sequential:
     return nn.Sequential(
         nn.Conv3d(channels, channels, 3, padding=1), ChannelNorm(channels), nn.GELU()
     )
+
+
+def _output_layer(channels: int) -> nn.Conv3d:
+    heat_bias = -math.log((1 - PRIOR_PROBABILITY) / PRIOR_PROBABILITY)
+    layer = nn.Conv3d(channels, 5, 1)
+    nn.init.normal_(layer.weight, std=0.01)
+    with torch.no_grad():
+        layer.bias.copy_(torch.tensor([heat_bias, math.log(TYPICAL_DIAMETER_MM), 0, 0, 0]))  # type: ignore[union-attr]
+    return layer
 
 
 class NoduleDetector(nn.Module):
@@ -77,13 +87,7 @@ class NoduleDetector(nn.Module):
         self.texture = nn.Sequential(
             nn.Conv3d(1, width, 4, stride=2, padding=1), ChannelNorm(width), nn.GELU()
         )
-        self.head = nn.Sequential(_conv_block(width), nn.Conv3d(width, 5, 1))
-        final = self.head[-1]
-        nn.init.normal_(final.weight, std=0.01)
-        with torch.no_grad():
-            final.bias.zero_()
-            final.bias[0] = -math.log((1 - PRIOR_PROBABILITY) / PRIOR_PROBABILITY)
-            final.bias[1] = math.log(TYPICAL_DIAMETER_MM)
+        self.head = nn.Sequential(_conv_block(width), _output_layer(width))
 
     @property
     def stride(self) -> int:

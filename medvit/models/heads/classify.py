@@ -31,7 +31,7 @@ class DefectClassifier(nn.Module):
         Returns:
             Logits per patch, shape (n, k, h, w); their mean over (h, w) is `forward`.
         """
-        tokens = self.backbone(x)                                  # (n, c, h, w)
+        tokens = self.backbone(x)  # (n, c, h, w)
         maps = torch.einsum("nchw,kc->nkhw", tokens, self.head.weight)
         return maps + self.head.bias[:, None, None]
 

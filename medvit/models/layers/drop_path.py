@@ -17,6 +17,7 @@ class DropPath(nn.Module):
         self.rate = rate
 
     def forward(self, x: Tensor) -> Tensor:
+        """Return the branch (b, ...), zero for dropped samples, rescaled for kept ones."""
         if not self.training or self.rate == 0:
             return x
         keep = 1 - self.rate
