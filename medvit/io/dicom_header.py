@@ -1,0 +1,379 @@
+"""What triage needs to know of one DICOM file, read without its pixels."""
+
+from __future__ import annotations
+
+import io
+import struct
+import warnings
+import zlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import BinaryIO, TypeVar, cast
+
+import pydicom
+from pydicom.datadict import tag_for_keyword
+from pydicom.dataset import FileDataset
+
+from medvit.errors import ReadError
+from medvit.geometry import Triple
+
+T = TypeVar("T")
+
+HEAD_BYTES = 1 << 16
+"""First part of a file, parsed in memory; nearly every CT header ends inside it."""
+
+CACHED_HEADERS = 4096
+"""Headers kept, so that discovery, triage and reading parse a file once; about 2 KB each."""
+
+PARSE_ERRORS = (
+    pydicom.errors.InvalidDicomError,
+    pydicom.errors.BytesLengthException,
+    ArithmeticError,
+    AssertionError,
+    AttributeError,
+    EOFError,
+    LookupError,
+    MemoryError,
+    NotImplementedError,
+    RecursionError,
+    TypeError,
+    ValueError,
+    struct.error,
+    zlib.error,
+)
+"""What pydicom is known to raise on broken input."""
+
+PIXEL_TAG = 0x7FE00010
+UNDEFINED_LENGTH = 0xFFFFFFFF
+DEFLATED = "1.2.840.10008.1.2.1.99"
+BIG_ENDIAN = "1.2.840.10008.1.2.2"
+
+_KEYWORDS = [
+    "AcquisitionNumber",
+    "BitsAllocated",
+    "BitsStored",
+    "BurnedInAnnotation",
+    "Columns",
+    "ConvolutionKernel",
+    "FrameOfReferenceUID",
+    "HighBit",
+    "ImageOrientationPatient",
+    "ImagePositionPatient",
+    "ImageType",
+    "LossyImageCompression",
+    "Modality",
+    "NumberOfFrames",
+    "PhotometricInterpretation",
+    "PixelRepresentation",
+    "PixelSpacing",
+    "RescaleIntercept",
+    "RescaleSlope",
+    "RescaleType",
+    "Rows",
+    "SOPClassUID",
+    "SOPInstanceUID",
+    "SamplesPerPixel",
+    "SeriesInstanceUID",
+]
+_TAGS = [tag for tag in map(tag_for_keyword, _KEYWORDS) if tag is not None]
+
+
+@dataclass(frozen=True, slots=True)
+class PixelLayout:
+    """How pixels lie in the file.
+
+    Attributes:
+        offset: Byte where the pixel element starts; 0 when there is none.
+        value_offset: Byte where its value starts.
+        declared_bytes: Length it claims; None when undefined (encapsulated).
+    """
+
+    rows: int
+    columns: int
+    samples: int
+    frames: int
+    bits_allocated: int
+    bits_stored: int
+    high_bit: int
+    is_signed: bool
+    photometric: str
+    offset: int
+    value_offset: int
+    declared_bytes: int | None
+
+    @property
+    def native_bytes(self) -> int:
+        """Length of the pixels when they are not compressed."""
+        bits = self.rows * self.columns * self.samples * self.frames * self.bits_allocated
+        return (bits + 7) // 8
+
+
+@dataclass(frozen=True, slots=True)
+class Placement:
+    """Where a slice lies in the patient; None where the file does not say.
+
+    Attributes:
+        position_mm: Centre of the first pixel, LPS.
+        orientation: Direction of increasing column, then of increasing row.
+        pixel_spacing_mm: Distance of rows, then of columns.
+    """
+
+    position_mm: Triple | None
+    orientation: tuple[float, ...] | None
+    pixel_spacing_mm: tuple[float, float] | None
+    frame_uid: str
+
+
+@dataclass(frozen=True, slots=True)
+class SliceHeader:
+    """One DICOM file without its pixels.
+
+    Attributes:
+        slope: Rescale slope; None when the file has none. `intercept` likewise.
+        bad_values: Keywords whose values break their own type.
+        has_meta: Whether the file starts with file meta information.
+    """
+
+    path: Path
+    file_bytes: int
+    series_uid: str
+    sop_uid: str
+    sop_class: str
+    modality: str
+    image_type: tuple[str, ...]
+    layout: PixelLayout
+    placement: Placement
+    slope: float | None
+    intercept: float | None
+    rescale_type: str
+    transfer_syntax: str
+    kernel: str
+    acquisition: str
+    is_lossy: bool
+    is_burned_in: bool
+    has_meta: bool
+    bad_values: tuple[str, ...]
+
+
+def read_header(path: Path) -> SliceHeader:
+    """Return the header of a DICOM file; parsed once as long as the file is unchanged.
+
+    Raises:
+        ReadError: `unreadable` when the file cannot be opened, `not_dicom` when it
+            cannot be parsed, `transfer_syntax` when its data set is deflated.
+    """
+    try:
+        state = path.stat()
+    except OSError as error:
+        raise unreadable(path, error) from error
+    return _read_header(path, state.st_size, state.st_mtime_ns)
+
+
+def unreadable(path: Path, error: OSError) -> ReadError:
+    """Return the error for a file or folder that the system will not open."""
+    msg = f"{path.name}: cannot be opened ({error.strerror or type(error).__name__})"
+    return ReadError(msg, reason="unreadable", hint="check that the path exists and may be read")
+
+
+@lru_cache(maxsize=CACHED_HEADERS)
+def _read_header(path: Path, file_bytes: int, mtime_ns: int) -> SliceHeader:
+    try:
+        with path.open("rb") as file:
+            return _parse(path, file, file_bytes)
+    except OSError as error:
+        raise unreadable(path, error) from error
+
+
+def _parse(path: Path, file: BinaryIO, file_bytes: int) -> SliceHeader:
+    head = file.read(HEAD_BYTES)
+    _refuse_deflated(path, head)
+    try:
+        found = _parse_bytes(path, io.BytesIO(head), file_bytes)
+        if found.layout.offset or file_bytes <= len(head):
+            return found
+    except PARSE_ERRORS as error:
+        if file_bytes <= len(head):
+            raise _not_dicom(path, error) from error
+    try:
+        return _parse_bytes(path, _Bounded(file, file_bytes), file_bytes)
+    except PARSE_ERRORS as error:
+        raise _not_dicom(path, error) from error
+
+
+def _refuse_deflated(path: Path, head: bytes) -> None:
+    if DEFLATED.encode() in head[128:1024]:
+        msg = f"{path.name}: the data set is deflated (transfer syntax {DEFLATED})"
+        hint = "store it again as Explicit VR Little Endian"
+        raise ReadError(msg, reason="transfer_syntax", hint=hint)
+
+
+def _not_dicom(path: Path, error: BaseException) -> ReadError:
+    msg = f"{path.name}: cannot be parsed as DICOM ({type(error).__name__})"
+    return ReadError(msg, reason="not_dicom", hint="export the file again")
+
+
+class _Bounded(io.RawIOBase):
+    """A file that never hands out, nor makes room for, more than it holds."""
+
+    def __init__(self, file: BinaryIO, file_bytes: int) -> None:
+        self._file = file
+        self._file_bytes = file_bytes
+
+    def read(self, count: int = -1) -> bytes:
+        left = max(0, self._file_bytes - self._file.tell())
+        return self._file.read(left if count < 0 else min(count, left))
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        return self._file.seek(offset, whence)
+
+    def tell(self) -> int:
+        return self._file.tell()
+
+
+def _parse_bytes(path: Path, stream: io.BytesIO | _Bounded, file_bytes: int) -> SliceHeader:
+    stream.seek(0)
+    with warnings.catch_warnings():
+        # Odd values are judged by triage; pydicom's own words would go to stderr.
+        warnings.simplefilter("ignore")
+        dataset = pydicom.dcmread(
+            cast("BinaryIO", stream),
+            stop_before_pixels=True,
+            force=True,
+            specific_tags=list(_TAGS),
+        )
+        offset = stream.tell()
+        stream.seek(offset)
+        element = _pixel_element(stream.read(12), dataset, offset)
+        return _header_of(path, file_bytes, dataset, element)
+
+
+def _pixel_element(raw: bytes, dataset: FileDataset, offset: int) -> tuple[int, int, int | None]:
+    """Return offset, value offset and declared length of the pixel element."""
+    is_implicit, is_little = dataset.original_encoding
+    order = "<" if is_little or is_little is None else ">"
+    if len(raw) < 8 or struct.unpack(f"{order}HH", raw[:4]) != (0x7FE0, 0x0010):
+        return 0, 0, 0
+    if is_implicit:
+        start, length = 8, struct.unpack(f"{order}L", raw[4:8])[0]
+    elif raw[4:6] in (b"OB", b"OW", b"UN"):
+        if len(raw) < 12:
+            return 0, 0, 0
+        start, length = 12, struct.unpack(f"{order}L", raw[8:12])[0]
+    else:
+        start, length = 8, struct.unpack(f"{order}H", raw[6:8])[0]
+    return offset, offset + start, None if length == UNDEFINED_LENGTH else length
+
+
+class _Values:
+    """Typed access to a data set that remembers which values broke their type."""
+
+    def __init__(self, dataset: FileDataset) -> None:
+        self._dataset = dataset
+        self.bad: list[str] = []
+
+    def get(self, keyword: str, convert: Callable[[object], T], default: T) -> T:
+        try:
+            value = self._dataset.get(keyword)
+            if value is None or value == "":
+                return default
+            return convert(value)
+        except PARSE_ERRORS:
+            self.bad.append(keyword)
+            return default
+
+    def text(self, keyword: str) -> str:
+        return self.get(keyword, lambda value: str(value).strip(), "")
+
+    def whole(self, keyword: str, default: int = 0) -> int:
+        return self.get(keyword, lambda value: int(str(value)), default)
+
+    def number(self, keyword: str) -> float | None:
+        return self.get(keyword, _finite, None)
+
+    def numbers(self, keyword: str, count: int) -> tuple[float, ...] | None:
+        return self.get(keyword, lambda value: _finite_tuple(value, count), None)
+
+    def texts(self, keyword: str) -> tuple[str, ...]:
+        return self.get(keyword, _text_tuple, ())
+
+
+def _finite(value: object) -> float | None:
+    number = float(str(value))
+    if number - number != 0:
+        msg = f"a number must be finite, got {number}"
+        raise ValueError(msg)
+    return number
+
+
+def _finite_tuple(value: object, count: int) -> tuple[float, ...] | None:
+    numbers = tuple(float(str(part)) for part in cast("Sequence[object]", value))
+    if len(numbers) != count or any(number - number != 0 for number in numbers):
+        msg = f"{count} finite numbers expected, got {len(numbers)}"
+        raise ValueError(msg)
+    return numbers
+
+
+def _text_tuple(value: object) -> tuple[str, ...]:
+    parts = (value,) if isinstance(value, str) else cast("Sequence[object]", value)
+    return tuple(str(part).strip().upper() for part in parts)
+
+
+def _header_of(
+    path: Path, file_bytes: int, dataset: FileDataset, element: tuple[int, int, int | None]
+) -> SliceHeader:
+    values = _Values(dataset)
+    meta = dataset.file_meta
+    return SliceHeader(
+        path=path,
+        file_bytes=file_bytes,
+        series_uid=values.text("SeriesInstanceUID"),
+        sop_uid=values.text("SOPInstanceUID"),
+        sop_class=values.text("SOPClassUID") or str(meta.get("MediaStorageSOPClassUID", "")),
+        modality=values.text("Modality"),
+        image_type=values.texts("ImageType"),
+        layout=_layout_of(values, element),
+        placement=_placement_of(values),
+        slope=values.number("RescaleSlope"),
+        intercept=values.number("RescaleIntercept"),
+        rescale_type=values.text("RescaleType"),
+        transfer_syntax=str(meta.get("TransferSyntaxUID", "")),
+        kernel=values.text("ConvolutionKernel"),
+        acquisition=values.text("AcquisitionNumber"),
+        is_lossy=values.text("LossyImageCompression") == "01",
+        is_burned_in=values.text("BurnedInAnnotation").upper() == "YES",
+        has_meta=len(meta) > 0,
+        bad_values=tuple(values.bad),
+    )
+
+
+def _layout_of(values: _Values, element: tuple[int, int, int | None]) -> PixelLayout:
+    bits_allocated = values.whole("BitsAllocated")
+    bits_stored = values.whole("BitsStored", bits_allocated)
+    offset, value_offset, declared_bytes = element
+    return PixelLayout(
+        rows=values.whole("Rows"),
+        columns=values.whole("Columns"),
+        samples=values.whole("SamplesPerPixel", 1),
+        frames=values.whole("NumberOfFrames", 1),
+        bits_allocated=bits_allocated,
+        bits_stored=bits_stored,
+        high_bit=values.whole("HighBit", bits_stored - 1),
+        is_signed=values.whole("PixelRepresentation") == 1,
+        photometric=values.text("PhotometricInterpretation"),
+        offset=offset,
+        value_offset=value_offset,
+        declared_bytes=declared_bytes,
+    )
+
+
+def _placement_of(values: _Values) -> Placement:
+    position = values.numbers("ImagePositionPatient", 3)
+    spacing = values.numbers("PixelSpacing", 2)
+    return Placement(
+        position_mm=None if position is None else (position[0], position[1], position[2]),
+        orientation=values.numbers("ImageOrientationPatient", 6),
+        pixel_spacing_mm=None if spacing is None else (spacing[0], spacing[1]),
+        frame_uid=values.text("FrameOfReferenceUID"),
+    )
