@@ -1,0 +1,184 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+
+from medvit.geometry import index_to_lps
+from medvit.volume.lungs import COARSE_MM, LungMap, contains, find_lungs
+from medvit.volume.volume import Volume, volume_of
+from tests.make.chest import (
+    Ball,
+    centred_affine,
+    in_ellipsoid,
+    make_chest,
+    positions_lps_mm,
+    rearranged,
+)
+
+
+def has(lungs: LungMap, *points: tuple[float, float, float]) -> list[bool]:
+    inside: list[bool] = contains(lungs.mask, lungs.affine_lps, np.array(points)).tolist()
+    return inside
+
+
+def covered(mask: npt.NDArray[np.bool_], lungs: LungMap, ball: Ball) -> float:
+    """Return the share of a ball's voxels, 1 mm wide, inside the mask.
+
+    What of it lies outside the lungs of `make_chest` is chest wall and not counted.
+    """
+    radius = ball.diameter_mm / 2
+    steps = np.arange(-radius, radius + 0.5)
+    offsets = np.stack(np.meshgrid(steps, steps, steps), axis=-1).reshape(-1, 3)
+    offsets = offsets[in_ellipsoid(offsets, (0, 0, 0), (radius, radius, radius))]
+    points = offsets + ball.centre_lps_mm
+    in_lung = in_ellipsoid(np.abs(points), (70, 0, 0), (55, 80, 95))
+    return float(contains(mask, lungs.affine_lps, points[in_lung]).mean())
+
+
+def test_both_lungs_are_found_and_nothing_else() -> None:
+    lungs = find_lungs(make_chest(noise=np.random.default_rng(0)))
+    assert not lungs.flagged
+    assert lungs.message == "lungs found: 3.38 l of air-filled lung at a mean of -820 HU"
+    assert has(lungs, (-70, 0, 0), (70, 0, 50)) == [True, True]
+    assert has(lungs, (0, -20, -20), (0, 100, 0), (0, 145, 0), (300, 0, 0)) == [False] * 4
+
+
+def test_nodules_on_the_pleura_and_inside_are_covered() -> None:
+    balls = (
+        Ball((-122, 0, 0), 16),
+        Ball((70, 76, 10), 20),
+        Ball((60, 0, 30), 24),
+        Ball((-70, 0, 92), 12),
+    )
+    lungs = find_lungs(make_chest(balls=balls))
+    assert covered(lungs.mask, lungs, balls[2]) == 1.0
+    assert min(covered(lungs.widened(), lungs, ball) for ball in balls) >= 0.99
+
+
+def test_the_way_a_scan_is_stored_does_not_move_the_lungs() -> None:
+    chest = make_chest()
+    expected = find_lungs(chest)
+    lungs = find_lungs(rearranged(chest, (1, 2, 0), (0, 1)))
+    assert (lungs.mask == expected.mask).all()
+    np.testing.assert_allclose(lungs.affine_lps, expected.affine_lps, atol=1e-9)
+
+
+@pytest.mark.parametrize(("slices", "step_mm"), [(16, 2.5), (12, 1.25), (3, 1.0), (25, 8.0)])
+def test_a_part_of_a_scan_and_thick_slices_are_enough(slices: int, step_mm: float) -> None:
+    shape = (slices, 64, 80)
+    lungs = find_lungs(make_chest(shape, centred_affine(shape, (step_mm, 5, 5))))
+    assert not lungs.flagged
+    assert has(lungs, (-70, 0, 0), (70, 0, 0), (0, -20, -20)) == [True, True, False]
+
+
+def test_lungs_cut_by_a_small_field_of_view_are_found() -> None:
+    shape = (60, 40, 46)
+    lungs = find_lungs(make_chest(shape, centred_affine(shape, (4, 5, 5))))
+    assert not lungs.flagged
+    assert has(lungs, (-70, 0, 0), (70, 0, 0)) == [True, True]
+
+
+def test_a_head_has_no_lungs() -> None:
+    shape = (40, 60, 60)
+    affine = centred_affine(shape, (4, 4, 4))
+    points = positions_lps_mm(shape, affine)
+    hu = np.full(shape, -1000.0)
+    hu[in_ellipsoid(points, (0, 0, 0), (75, 95, 100))] = 40
+    hu[in_ellipsoid(points, (20, -70, -30), (15, 12, 15))] = -990
+    lungs = find_lungs(volume_of(hu, affine))
+    assert lungs.flagged
+    assert lungs.reason == "no_lungs"
+    assert lungs.message.startswith("no lungs found: no air-filled part of 100 ml")
+    assert not lungs.mask.any()
+    assert np.isnan(lungs.mean_hu)
+
+
+def test_an_empty_room_has_no_lungs() -> None:
+    shape = (5, 20, 20)
+    lungs = find_lungs(volume_of(np.full(shape, -1000), centred_affine(shape, (5, 5, 5))))
+    assert (lungs.reason, bool(lungs.mask.any())) == ("no_lungs", False)
+
+
+def test_lungs_full_of_fluid_widen_the_search_to_the_body() -> None:
+    chest = make_chest()
+    hu = chest.read_all()
+    hu[hu == -850] = -550
+    lungs = find_lungs(volume_of(hu, chest.affine_lps))
+    assert lungs.reason == "lungs_unsure"
+    assert "expected 0.5 to 9 l at -950 to -600 HU" in lungs.message
+    assert has(lungs, (0, -20, -20), (-70, 0, 0), (0, 145, 0)) == [True, True, False]
+
+
+def test_points_beyond_the_mask_are_not_in_it() -> None:
+    mask = np.ones((2, 2, 2), dtype=bool)
+    points = np.array([[0, 0, 0], [1, 1, 1.4], [-0.6, 0, 0], [0, 0, 2]])
+    affine = centred_affine((1, 1, 1), (1, 1, 1))
+    assert contains(mask, affine, points).tolist() == [True, True, False, False]
+
+
+def read_nrrd_mask(path: Path) -> npt.NDArray[np.bool_]:
+    """Read a gzip NRRD of 64x64x79 labels as (z, y, x)."""
+    import gzip
+
+    header, _, body = path.read_bytes().partition(b"\n\n")
+    fields = dict(line.split(b": ", 1) for line in header.splitlines() if b": " in line)
+    sizes = [int(word) for word in fields[b"sizes"].split()]
+    dtype = {b"unsigned char": "u1", b"unsigned short": "<u2", b"short": "<i2"}[fields[b"type"]]
+    raw = gzip.decompress(body) if fields[b"encoding"].startswith(b"gz") else body
+    return np.frombuffer(raw, dtype)[: int(np.prod(sizes))].reshape(sizes[::-1]) > 0
+
+
+def open_series(folder: Path) -> Volume:
+    from medvit.io.readers import open_volume
+
+    return open_volume(folder)
+
+
+@pytest.mark.shared_data
+def test_lungs_agree_with_a_published_mask(shared_data: Path) -> None:
+    folder = shared_data / "ct" / "cip_ct64"
+    volume = open_series(folder / "dicom")
+    truth = read_nrrd_mask(folder / "wholeLung-64.nrrd")
+    lungs = find_lungs(volume)
+    points = index_to_lps(volume.affine_lps, np.argwhere(truth))
+    assert contains(lungs.mask, lungs.affine_lps, points).mean() > 0.985
+    assert contains(lungs.widened(), lungs.affine_lps, points).mean() > 0.999
+    assert lungs.mask.sum() * COARSE_MM**3 < 1.35 * truth.sum() * np.prod(volume.spacing_mm)
+
+
+@pytest.mark.shared_data
+def test_the_known_nodule_of_lidc_is_in_the_lungs(shared_data: Path) -> None:
+    lungs = find_lungs(open_series(shared_data / "ct" / "lidc" / "LIDC-IDRI-0001"))
+    assert not lungs.flagged
+    steps = np.arange(-11.5, 12)
+    around = np.stack(np.meshgrid(steps, steps, steps), axis=-1).reshape(-1, 3)
+    nodule = around[(around**2).sum(axis=1) <= 11.675**2] + (56.208, 86.343, -115.868)
+    assert contains(lungs.mask, lungs.affine_lps, nodule).mean() >= 0.95
+    assert contains(lungs.widened(), lungs.affine_lps, nodule).all()
+
+
+@pytest.mark.shared_data
+@pytest.mark.parametrize(
+    ("folder", "least_l", "most_l"),
+    [
+        ("chest99", 4.0, 5.0),
+        ("lidc/LIDC-IDRI-0002", 0.2, 0.4),
+        ("lung_pet_ct_dx/A0002/series3_B40f", 2.0, 3.2),
+        ("dcmqi/ct-3slice", 0.03, 0.08),
+    ],
+)
+def test_real_chests_have_lungs(
+    shared_data: Path, folder: str, least_l: float, most_l: float
+) -> None:
+    lungs = find_lungs(open_series(shared_data / "ct" / folder))
+    assert not lungs.flagged
+    assert least_l < lungs.volume_l < most_l
+
+
+@pytest.mark.shared_data
+def test_a_real_head_is_refused(shared_data: Path) -> None:
+    lungs = find_lungs(open_series(shared_data / "ct" / "dcm_qa_ct" / "Philips_S21570_S2010"))
+    assert (lungs.reason, bool(lungs.mask.any())) == ("no_lungs", False)
