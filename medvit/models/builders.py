@@ -9,7 +9,9 @@ from torch import nn
 
 from medvit.errors import ConfigError
 from medvit.models.heads.centre import NoduleDetector
+from medvit.models.heads.classify import DefectClassifier
 from medvit.models.swin3d import Swin3d
+from medvit.models.vit import Vit, vit_tiny_stem
 
 
 def swin3d_tiny() -> Swin3d:
@@ -31,13 +33,25 @@ def nodule_detector(*, backbone: str, width: int = 32) -> NoduleDetector:
     return NoduleDetector(encoder, width=width)
 
 
+def defect_classifier(*, backbone: str, classes: int) -> DefectClassifier:
+    """Return an image classifier on a 2D backbone named in `BACKBONES`."""
+    encoder = build_backbone(backbone)
+    if not isinstance(encoder, Vit):
+        msg = f"a defect classifier needs a 2D backbone, got {backbone!r}; use vit_tiny_stem"
+        raise ConfigError(msg)
+    return DefectClassifier(encoder, channels=encoder.out_channels, classes=classes)
+
+
 BACKBONES: dict[str, Callable[..., nn.Module]] = {
     "swin3d_tiny": swin3d_tiny,
     "swin3d_base": swin3d_base,
+    "vit_tiny_stem": vit_tiny_stem,
 }
 
 MODELS: dict[str, Callable[..., nn.Module]] = {
     "nodule_detector": nodule_detector,
+    "defect_classifier": defect_classifier,
+    "vit_tiny_stem": vit_tiny_stem,
 }
 
 

@@ -80,7 +80,7 @@ class Attention(nn.Module):
         """Return attended tokens, shape (n, t, c) as the input."""
         n, t, c = x.shape
         qkv = self.qkv(x).view(n, t, 3, self.num_heads, c // self.num_heads)
-        q, k, v = qkv.permute(2, 0, 3, 1, 4)                       # each (n, h, t, c/h)
+        q, k, v = qkv.permute(2, 0, 3, 1, 4)  # each (n, h, t, c/h)
         out = F.scaled_dot_product_attention(q, k, v)
         return self.proj(out.transpose(1, 2).reshape(n, t, c))
 
@@ -118,7 +118,7 @@ class PositionConv(nn.Module):
     def forward(self, x: Tensor, *, grid: tuple[int, int]) -> Tensor:
         """Return tokens (n, t, c) that know where they are on the grid (h, w)."""
         n, t, c = x.shape
-        on_grid = x.transpose(1, 2).reshape(n, c, *grid)           # (n, c, h, w)
+        on_grid = x.transpose(1, 2).reshape(n, c, *grid)  # (n, c, h, w)
         return x + self.conv(on_grid).flatten(2).transpose(1, 2)
 
 
@@ -164,7 +164,7 @@ class Vit(nn.Module):
         x = (x - x.mean(dim=(2, 3), keepdim=True)) / self.settings.contrast_std
         x = self.stem(x)
         n, c, h, w = x.shape
-        tokens = x.flatten(2).transpose(1, 2)                      # (n, h*w, c)
+        tokens = x.flatten(2).transpose(1, 2)  # (n, h*w, c)
         for index, block in enumerate(self.blocks):
             tokens = block(tokens)
             if index == 0:
@@ -189,7 +189,5 @@ def vit_tiny_stem(
 ) -> Vit:
     """Build the 1.2 M parameter ViT that surface models use by default."""
     return Vit(
-        VitSettings(
-            embed_dim=embed_dim, depth=depth, num_heads=num_heads, drop_path=drop_path
-        )
+        VitSettings(embed_dim=embed_dim, depth=depth, num_heads=num_heads, drop_path=drop_path)
     )

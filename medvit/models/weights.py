@@ -35,7 +35,7 @@ class ModelCard(BaseModel):
     """What `model.json` holds.
 
     Attributes:
-        task: `nodule` for CT, `defect` for surface images.
+        task: `nodule` for CT, `defect` for surface images, `backbone` for one to start from.
         classes: Labels in the order of the network's outputs.
         preprocessing: Sizes, ranges and spacing the network was trained with.
         thresholds: Operating points, by name.
@@ -49,7 +49,7 @@ class ModelCard(BaseModel):
 
     name: str = Field(pattern=NAME_PATTERN)
     version: str = Field(pattern=NAME_PATTERN)
-    task: Literal["nodule", "defect"]
+    task: Literal["nodule", "defect", "backbone"]
     architecture: Architecture
     classes: tuple[str, ...]
     preprocessing: dict[str, Any] = Field(default_factory=dict)

@@ -17,7 +17,7 @@ from typing import Any, Literal
 from medvit.errors import ModelError
 from medvit.models.weights import CARD_FILE, NAME_PATTERN, read_card
 
-Task = Literal["nodule", "defect"]
+Task = Literal["nodule", "defect", "backbone"]
 SHIPPED = Path(__file__).resolve().parents[1] / "weights"
 DEFAULT_NAMES: dict[Task, str] = {"nodule": "nodule-swin3d", "defect": "steel-defects"}
 POINTER = "production"

@@ -1,0 +1,134 @@
+"""Surface images in memory, and the data sets that show them to a network."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn import functional as F
+from torch.utils.data import Dataset, Sampler
+
+from medvit.data.augment.surface import SurfaceViews, view_seed
+from medvit.errors import InputError, ReadError
+from medvit.io.readers import read_image
+
+GREY_LEVELS = 255
+
+
+def prepare_grey(pixels: NDArray[np.float32], *, side_px: int) -> NDArray[np.float32]:
+    """Return what a network sees of an image: grey and square.
+
+    Args:
+        pixels: Shape (h, w, 3), values 0..1.
+        side_px: Side of the result; the aspect ratio is not kept.
+
+    Returns:
+        Shape (side, side), values 0..1: the mean of the channels, resized by
+        antialiased bilinear interpolation when the size differs.
+    """
+    grey = torch.from_numpy(pixels.mean(axis=2, dtype=np.float32))
+    if grey.shape != (side_px, side_px):
+        size = (side_px, side_px)
+        grey = F.interpolate(grey[None, None], size=size, mode="bilinear", antialias=True)[0, 0]
+    return grey.clamp(0.0, 1.0).numpy()
+
+
+def load_grey_images(root: Path, paths: Sequence[str], *, side_px: int) -> NDArray[np.uint8]:
+    """Return decoded images, shape (n, side, side), in the order of `paths`.
+
+    Raises:
+        InputError: If one is missing or unreadable; the message names it.
+    """
+    images = np.empty((len(paths), side_px, side_px), dtype=np.uint8)
+    for index, path in enumerate(paths):
+        try:
+            pixels = read_image(root / path).pixels
+        except (ReadError, OSError) as error:
+            msg = f"{root / path}: a training image must be readable ({error})"
+            raise InputError(msg, hint="check data.root and the paths of data.manifest") from error
+        grey = prepare_grey(pixels, side_px=side_px)
+        images[index] = np.round(grey * GREY_LEVELS).astype(np.uint8)
+    return images
+
+
+def as_input(image: NDArray[np.uint8]) -> Tensor:
+    """Return a grey image (h, w) as float32 (1, h, w) in 0..1."""
+    return torch.from_numpy(image.astype(np.float32) / GREY_LEVELS)[None]
+
+
+class EpochOrder(Sampler[tuple[int, int]]):
+    """Visits every image once an epoch, in an order drawn from (seed, epoch).
+
+    Yields (epoch, index), so that a data set can draw its views from the epoch too:
+    a resumed run sees what an uninterrupted one would have seen.
+    """
+
+    def __init__(self, length: int, *, seed: int) -> None:
+        self.length = length
+        self.seed = seed
+        self.epoch = 0
+
+    def set_epoch(self, epoch: int) -> None:
+        """Choose the epoch to be visited next; the training loop calls this."""
+        self.epoch = epoch
+
+    def __len__(self) -> int:
+        """Return the number of images."""
+        return self.length
+
+    def __iter__(self) -> Iterator[tuple[int, int]]:
+        """Yield (epoch, index)."""
+        rng = np.random.default_rng((self.seed, self.epoch))
+        for index in rng.permutation(self.length):
+            yield self.epoch, int(index)
+
+
+class TwoViews(Dataset[tuple[Tensor, Tensor]]):
+    """Two views of each image, for contrastive pretraining; labels are never read."""
+
+    def __init__(self, images: NDArray[np.uint8], *, views: SurfaceViews, seed: int) -> None:
+        self.images = images
+        self.views = views
+        self.seed = seed
+
+    def __len__(self) -> int:
+        """Return the number of images."""
+        return len(self.images)
+
+    def __getitem__(self, key: tuple[int, int]) -> tuple[Tensor, Tensor]:
+        """Return two views (1, side, side) of image `index` as drawn in `epoch`."""
+        epoch, index = key
+        image = self.images[index]
+        first, second = (
+            self.views.view(image, seed=view_seed(self.seed, epoch, index, number))
+            for number in (0, 1)
+        )
+        return as_input(first), as_input(second)
+
+
+class LabelledViews(Dataset[tuple[Tensor, Tensor]]):
+    """One view of each image with its target: a class index, or class probabilities."""
+
+    def __init__(
+        self, images: NDArray[np.uint8], targets: Tensor, *, views: SurfaceViews | None, seed: int
+    ) -> None:
+        self.images = images
+        self.targets = targets
+        self.views = views
+        self.seed = seed
+
+    def __len__(self) -> int:
+        """Return the number of images."""
+        return len(self.images)
+
+    def __getitem__(self, key: tuple[int, int]) -> tuple[Tensor, Tensor]:
+        """Return (1, side, side) and the target; the image as it is without `views`."""
+        epoch, index = key
+        image = self.images[index]
+        if self.views is not None:
+            image = self.views.view(image, seed=view_seed(self.seed, epoch, index))
+        return as_input(image), self.targets[index]
