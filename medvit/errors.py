@@ -46,6 +46,12 @@ class StoreError(MedvitError):
     code = "store"
 
 
+class StoreConflictError(StoreError):
+    """Somebody else decided about the same thing since it was read."""
+
+    code = "store_conflict"
+
+
 class ModelError(MedvitError):
     """A model that is unknown, altered or does not match."""
 
