@@ -5,10 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy import ndimage
 
-from medvit.geometry import Affine, lps_to_index
+from medvit.geometry import Affine
 from medvit.volume.morphology import (
     Mask,
     close,
@@ -17,6 +16,7 @@ from medvit.volume.morphology import (
     largest_component,
     open_slices,
 )
+from medvit.volume.region import Region
 from medvit.volume.resample import IsotropicGrid
 from medvit.volume.volume import Hu, Volume
 
@@ -70,19 +70,10 @@ class LungMap:
         """Whether a person should look at this scan's lungs."""
         return bool(self.reason)
 
-    def widened(self, margin_mm: float = MARGIN_MM) -> Mask:
-        """Return the mask with a margin: where candidates are looked for."""
-        return dilate(self.mask, margin_mm, spacing_mm=self.spacing_mm)
-
-
-def contains(
-    mask: Mask, affine_lps: Affine, points_lps_mm: NDArray[np.float64]
-) -> NDArray[np.bool_]:
-    """Return which points (n, 3) in LPS mm (x, y, z) fall on a voxel of a mask."""
-    index = np.rint(lps_to_index(affine_lps, points_lps_mm)).astype(np.intp)
-    inside = np.all((index >= 0) & (index < mask.shape), axis=-1)
-    safe = np.where(inside[..., None], index, 0)
-    return np.asarray(inside & mask[safe[..., 0], safe[..., 1], safe[..., 2]])
+    def region(self, *, margin_mm: float = MARGIN_MM) -> Region:
+        """Return the lungs with a margin: where candidates are looked for."""
+        mask = dilate(self.mask, margin_mm, spacing_mm=self.spacing_mm)
+        return Region(mask, self.affine_lps)
 
 
 def find_lungs(volume: Volume) -> LungMap:

@@ -7,7 +7,8 @@ import numpy.typing as npt
 import pytest
 
 from medvit.geometry import index_to_lps
-from medvit.volume.lungs import COARSE_MM, LungMap, contains, find_lungs
+from medvit.volume.lungs import COARSE_MM, LungMap, find_lungs
+from medvit.volume.region import Region
 from medvit.volume.volume import Volume, volume_of
 from tests.make.chest import (
     Ball,
@@ -20,12 +21,12 @@ from tests.make.chest import (
 
 
 def has(lungs: LungMap, *points: tuple[float, float, float]) -> list[bool]:
-    inside: list[bool] = contains(lungs.mask, lungs.affine_lps, np.array(points)).tolist()
+    inside: list[bool] = lungs.region(margin_mm=0).contains(np.array(points)).tolist()
     return inside
 
 
-def covered(mask: npt.NDArray[np.bool_], lungs: LungMap, ball: Ball) -> float:
-    """Return the share of a ball's voxels, 1 mm wide, inside the mask.
+def covered(region: Region, ball: Ball) -> float:
+    """Return the share of a ball's voxels, 1 mm wide, inside a region.
 
     What of it lies outside the lungs of `make_chest` is chest wall and not counted.
     """
@@ -35,7 +36,7 @@ def covered(mask: npt.NDArray[np.bool_], lungs: LungMap, ball: Ball) -> float:
     offsets = offsets[in_ellipsoid(offsets, (0, 0, 0), (radius, radius, radius))]
     points = offsets + ball.centre_lps_mm
     in_lung = in_ellipsoid(np.abs(points), (70, 0, 0), (55, 80, 95))
-    return float(contains(mask, lungs.affine_lps, points[in_lung]).mean())
+    return float(region.contains(points[in_lung]).mean())
 
 
 def test_both_lungs_are_found_and_nothing_else() -> None:
@@ -54,8 +55,8 @@ def test_nodules_on_the_pleura_and_inside_are_covered() -> None:
         Ball((-70, 0, 92), 12),
     )
     lungs = find_lungs(make_chest(balls=balls))
-    assert covered(lungs.mask, lungs, balls[2]) == 1.0
-    assert min(covered(lungs.widened(), lungs, ball) for ball in balls) >= 0.99
+    assert covered(lungs.region(margin_mm=0), balls[2]) == 1.0
+    assert min(covered(lungs.region(), ball) for ball in balls) >= 0.99
 
 
 def test_the_way_a_scan_is_stored_does_not_move_the_lungs() -> None:
@@ -112,13 +113,6 @@ def test_lungs_full_of_fluid_widen_the_search_to_the_body() -> None:
     assert has(lungs, (0, -20, -20), (-70, 0, 0), (0, 145, 0)) == [True, True, False]
 
 
-def test_points_beyond_the_mask_are_not_in_it() -> None:
-    mask = np.ones((2, 2, 2), dtype=bool)
-    points = np.array([[0, 0, 0], [1, 1, 1.4], [-0.6, 0, 0], [0, 0, 2]])
-    affine = centred_affine((1, 1, 1), (1, 1, 1))
-    assert contains(mask, affine, points).tolist() == [True, True, False, False]
-
-
 def read_nrrd_mask(path: Path) -> npt.NDArray[np.bool_]:
     """Read a gzip NRRD of 64x64x79 labels as (z, y, x)."""
     import gzip
@@ -144,8 +138,8 @@ def test_lungs_agree_with_a_published_mask(shared_data: Path) -> None:
     truth = read_nrrd_mask(folder / "wholeLung-64.nrrd")
     lungs = find_lungs(volume)
     points = index_to_lps(volume.affine_lps, np.argwhere(truth))
-    assert contains(lungs.mask, lungs.affine_lps, points).mean() > 0.985
-    assert contains(lungs.widened(), lungs.affine_lps, points).mean() > 0.999
+    assert lungs.region(margin_mm=0).contains(points).mean() > 0.985
+    assert lungs.region().contains(points).mean() > 0.999
     assert lungs.mask.sum() * COARSE_MM**3 < 1.35 * truth.sum() * np.prod(volume.spacing_mm)
 
 
@@ -156,8 +150,8 @@ def test_the_known_nodule_of_lidc_is_in_the_lungs(shared_data: Path) -> None:
     steps = np.arange(-11.5, 12)
     around = np.stack(np.meshgrid(steps, steps, steps), axis=-1).reshape(-1, 3)
     nodule = around[(around**2).sum(axis=1) <= 11.675**2] + (56.208, 86.343, -115.868)
-    assert contains(lungs.mask, lungs.affine_lps, nodule).mean() >= 0.95
-    assert contains(lungs.widened(), lungs.affine_lps, nodule).all()
+    assert lungs.region(margin_mm=0).contains(nodule).mean() >= 0.95
+    assert lungs.region().contains(nodule).all()
 
 
 @pytest.mark.shared_data
