@@ -81,7 +81,7 @@ class RunTable(Base):
     command: Mapped[str] = mapped_column(String(100))
     settings: Mapped[dict[str, Any]] = mapped_column(JSON)
     model: Mapped[str] = mapped_column(Text)
-    model_sha256: Mapped[str] = mapped_column(String(64))
+    model_sha256: Mapped[str] = mapped_column(Text)
     state: Mapped[str] = mapped_column(String(20))
     counts: Mapped[dict[str, Any]] = mapped_column(JSON)
     started_at: Mapped[datetime] = mapped_column(UtcDateTime)

@@ -33,7 +33,7 @@ def _make_runs() -> None:
         sa.Column("command", sa.String(100), nullable=False),
         sa.Column("settings", sa.JSON, nullable=False),
         sa.Column("model", sa.Text, nullable=False),
-        sa.Column("model_sha256", sa.String(64), nullable=False),
+        sa.Column("model_sha256", sa.Text, nullable=False),
         sa.Column("state", sa.String(20), nullable=False),
         sa.Column("counts", sa.JSON, nullable=False),
         sa.Column("started_at", MOMENT, nullable=False),
