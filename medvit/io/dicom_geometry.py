@@ -130,12 +130,15 @@ def _duplicates(stack: Stack, gaps: Points) -> Reason | None:
     if len(same) == 0:
         return None
     first, second = stack.headers[same[0]], stack.headers[same[0] + 1]
-    kernels = {(header.kernel, header.acquisition) for header in stack.headers}
     place = f"{first.path.name} and {second.path.name} share {stack.along_mm[same[0]]:.2f} mm"
-    if len(kernels) > 1:
-        msg = f"{place} but differ in kernel or acquisition: two reconstructions; separate them"
+    if first.kernel != second.kernel:
+        msg = f"{place} but were reconstructed differently; separate the two reconstructions"
         return Reason("mixed_series", msg)
-    msg = f"{place} along the normal ({len(same)} such pairs); remove the duplicates"
+    is_repeat = first.acquisition != second.acquisition
+    msg = (
+        f"{place} along the normal ({len(same)} such pairs"
+        f"{', of repeated acquisitions' if is_repeat else ''}); keep one of each"
+    )
     return Reason("duplicate_positions", msg)
 
 

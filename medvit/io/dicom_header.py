@@ -5,12 +5,10 @@ from __future__ import annotations
 import io
 import struct
 import warnings
-import zlib
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import BinaryIO, TypeVar, cast
+from typing import BinaryIO, cast
 
 import pydicom
 from pydicom.datadict import tag_for_keyword
@@ -18,8 +16,7 @@ from pydicom.dataset import FileDataset
 
 from medvit.errors import ReadError
 from medvit.geometry import Triple
-
-T = TypeVar("T")
+from medvit.io.dicom_values import PARSE_ERRORS, Values
 
 HEAD_BYTES = 1 << 16
 """First part of a file, parsed in memory; nearly every CT header ends inside it."""
@@ -27,25 +24,6 @@ HEAD_BYTES = 1 << 16
 CACHED_HEADERS = 4096
 """Headers kept, so that discovery, triage and reading parse a file once; about 2 KB each."""
 
-PARSE_ERRORS = (
-    pydicom.errors.InvalidDicomError,
-    pydicom.errors.BytesLengthException,
-    ArithmeticError,
-    AssertionError,
-    AttributeError,
-    EOFError,
-    LookupError,
-    MemoryError,
-    NotImplementedError,
-    RecursionError,
-    TypeError,
-    ValueError,
-    struct.error,
-    zlib.error,
-)
-"""What pydicom is known to raise on broken input."""
-
-PIXEL_TAG = 0x7FE00010
 UNDEFINED_LENGTH = 0xFFFFFFFF
 DEFLATED = "1.2.840.10008.1.2.1.99"
 BIG_ENDIAN = "1.2.840.10008.1.2.2"
@@ -266,64 +244,10 @@ def _pixel_element(raw: bytes, dataset: FileDataset, offset: int) -> tuple[int, 
     return offset, offset + start, None if length == UNDEFINED_LENGTH else length
 
 
-class _Values:
-    """Typed access to a data set that remembers which values broke their type."""
-
-    def __init__(self, dataset: FileDataset) -> None:
-        self._dataset = dataset
-        self.bad: list[str] = []
-
-    def get(self, keyword: str, convert: Callable[[object], T], default: T) -> T:
-        try:
-            value = self._dataset.get(keyword)
-            if value is None or value == "":
-                return default
-            return convert(value)
-        except PARSE_ERRORS:
-            self.bad.append(keyword)
-            return default
-
-    def text(self, keyword: str) -> str:
-        return self.get(keyword, lambda value: str(value).strip(), "")
-
-    def whole(self, keyword: str, default: int = 0) -> int:
-        return self.get(keyword, lambda value: int(str(value)), default)
-
-    def number(self, keyword: str) -> float | None:
-        return self.get(keyword, _finite, None)
-
-    def numbers(self, keyword: str, count: int) -> tuple[float, ...] | None:
-        return self.get(keyword, lambda value: _finite_tuple(value, count), None)
-
-    def texts(self, keyword: str) -> tuple[str, ...]:
-        return self.get(keyword, _text_tuple, ())
-
-
-def _finite(value: object) -> float | None:
-    number = float(str(value))
-    if number - number != 0:
-        msg = f"a number must be finite, got {number}"
-        raise ValueError(msg)
-    return number
-
-
-def _finite_tuple(value: object, count: int) -> tuple[float, ...] | None:
-    numbers = tuple(float(str(part)) for part in cast("Sequence[object]", value))
-    if len(numbers) != count or any(number - number != 0 for number in numbers):
-        msg = f"{count} finite numbers expected, got {len(numbers)}"
-        raise ValueError(msg)
-    return numbers
-
-
-def _text_tuple(value: object) -> tuple[str, ...]:
-    parts = (value,) if isinstance(value, str) else cast("Sequence[object]", value)
-    return tuple(str(part).strip().upper() for part in parts)
-
-
 def _header_of(
     path: Path, file_bytes: int, dataset: FileDataset, element: tuple[int, int, int | None]
 ) -> SliceHeader:
-    values = _Values(dataset)
+    values = Values(dataset)
     meta = dataset.file_meta
     return SliceHeader(
         path=path,
@@ -348,7 +272,7 @@ def _header_of(
     )
 
 
-def _layout_of(values: _Values, element: tuple[int, int, int | None]) -> PixelLayout:
+def _layout_of(values: Values, element: tuple[int, int, int | None]) -> PixelLayout:
     bits_allocated = values.whole("BitsAllocated")
     bits_stored = values.whole("BitsStored", bits_allocated)
     offset, value_offset, declared_bytes = element
@@ -368,7 +292,7 @@ def _layout_of(values: _Values, element: tuple[int, int, int | None]) -> PixelLa
     )
 
 
-def _placement_of(values: _Values) -> Placement:
+def _placement_of(values: Values) -> Placement:
     position = values.numbers("ImagePositionPatient", 3)
     spacing = values.numbers("PixelSpacing", 2)
     return Placement(

@@ -8,7 +8,8 @@ from pydicom.pixels.utils import pixel_array
 from pydicom.uid import UID
 
 from medvit.errors import ReadError
-from medvit.io.dicom_header import BIG_ENDIAN, PARSE_ERRORS, SliceHeader, unreadable
+from medvit.io.dicom_header import BIG_ENDIAN, SliceHeader, unreadable
+from medvit.io.dicom_values import PARSE_ERRORS
 from medvit.io.planes import Plane
 
 NATIVE_SYNTAXES = frozenset({"", "1.2.840.10008.1.2", "1.2.840.10008.1.2.1", BIG_ENDIAN})

@@ -4,18 +4,61 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from medvit.errors import ReadError
+from medvit.errors import InputError, ReadError
 from medvit.io.case import Case
 from medvit.io.dicom import open_stack
-from medvit.io.dicom_geometry import judge_stack, stack_slices
-from medvit.io.dicom_header import read_header
+from medvit.io.dicom_rules import judge_series
+from medvit.io.discover import discover
+from medvit.io.nifti import judge_nifti, open_nifti
+from medvit.io.raster import RasterImage, decode_image
+from medvit.io.sniff import is_nifti_name
+from medvit.io.triage import read_series, triage
 from medvit.volume.volume import Volume
 
 
 def open_volume(source: Path | str | Case) -> Volume:
-    """Open a CT series or volume for reading box by box."""
-    files = source.files if isinstance(source, Case) else sorted(Path(source).glob("*"))
-    stack = stack_slices([read_header(path) for path in files])
-    for reason in judge_stack(stack):
-        raise ReadError(reason.message, reason=reason.code)
+    """Open a CT series or volume for reading box by box.
+
+    Args:
+        source: A case, a volume file, or a folder that holds one readable volume.
+
+    Raises:
+        InputError: If the path does not exist.
+        ReadError: With the reason, if there is no volume that can be trusted, or more
+            than one.
+    """
+    case = source if isinstance(source, Case) else _only_volume(Path(source))
+    if is_nifti_name(case.files[0]):
+        return open_nifti(judge_nifti(case.files[0]))
+    reasons, stack = judge_series(read_series(case))
+    if reasons or stack is None:
+        raise ReadError(reasons[0].message, reason=reasons[0].code)
     return open_stack(stack)
+
+
+def read_image(source: Path | str | Case) -> RasterImage:
+    """Read the pixels of a surface image.
+
+    Raises:
+        InputError: If the path does not exist.
+        ReadError: With the reason, if the file is no readable image.
+    """
+    path = source.files[0] if isinstance(source, Case) else Path(source)
+    if not isinstance(source, Case) and not path.exists():
+        msg = f"{path}: no such file"
+        raise InputError(msg, hint="check the path")
+    return decode_image(path)
+
+
+def _only_volume(path: Path) -> Case:
+    cases = [case for case in discover(path).cases if case.kind == "ct"]
+    if not cases:
+        msg = f"{path.name}: no CT series or volume in it"
+        raise ReadError(msg, reason="missing_data", hint="give the folder of one series")
+    if len(cases) == 1:
+        return cases[0]
+    readable = [case for case in cases if triage(case).verdict != "refuse"]
+    if len(readable) == 1:
+        return readable[0]
+    msg = f"{path.name}: {len(cases)} CT cases in it, {len(readable)} of them readable"
+    raise ReadError(msg, reason="mixed_series", hint="give the folder or file of one, or its case")

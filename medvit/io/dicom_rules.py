@@ -1,0 +1,303 @@
+"""The rules a DICOM file must meet, alone and with its series, to be read as CT."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+
+import numpy as np
+
+from medvit.io.case import Reason
+from medvit.io.dicom_fragments import walk_fragments
+from medvit.io.dicom_geometry import (
+    ORIENTATION_TOLERANCE,
+    PIXEL_SPACING_TOLERANCE_MM,
+    Stack,
+    judge_stack,
+    stack_slices,
+)
+from medvit.io.dicom_header import SliceHeader, unreadable
+from medvit.io.dicom_pixels import decoder_problem, is_native
+
+CT_IMAGE = "1.2.840.10008.5.1.4.1.1.2"
+MULTI_FRAME_CT = frozenset({CT_IMAGE + ".1", CT_IMAGE + ".2"})
+SECONDARY_CAPTURE = "1.2.840.10008.5.1.4.1.1.7"
+"""SOP class of a screen shot; its multi-frame kin have a further number behind a dot."""
+
+DERIVED_TYPES = frozenset(
+    {"MIP", "MINIP", "SSD", "VRT", "SCREEN SAVE", "DOSE_INFO", "DOSE INFO", "PROJECTION IMAGE"}
+)
+"""Image types whose pixels are no longer HU of one slice."""
+
+LOSSY_SYNTAXES = frozenset(
+    {"1.2.840.10008.1.2.4.50", "1.2.840.10008.1.2.4.51", "1.2.840.10008.1.2.4.81"}
+)
+"""Transfer syntaxes that cannot be lossless."""
+
+MAX_SIDE = 8192
+"""Longest side of a slice; no scanner writes more, and a header can claim anything."""
+
+MIN_SIDE = 8
+"""Shortest side of a slice worth reading."""
+
+AIR_MUST_FIT_HU = -900.0
+"""Stored values must be able to express air, or the rescale is not to HU."""
+
+Rule = Callable[[SliceHeader], Reason | None]
+
+
+def judge_file(header: SliceHeader) -> Reason | None:
+    """Return the first rule that a file breaks, the most specific rule first."""
+    found = (rule(header) for rule in FILE_RULES)
+    return next((reason for reason in found if reason is not None), None)
+
+
+def judge_series(headers: Sequence[SliceHeader]) -> tuple[tuple[Reason, ...], Stack | None]:
+    """Return why a series cannot be read, and its stack when it can be ordered."""
+    broken = [reason for reason in map(judge_file, headers) if reason is not None]
+    if broken:
+        return _grouped(broken, len(headers)), None
+    odd = _mixed(headers)
+    if odd is not None:
+        return (odd,), None
+    stack = stack_slices(headers)
+    return judge_stack(stack), stack
+
+
+def remarks_on(headers: Sequence[SliceHeader]) -> tuple[Reason, ...]:
+    """Return what a reader should know of a series that can be read."""
+    found = []
+    lossy = [h for h in headers if h.is_lossy or h.transfer_syntax in LOSSY_SYNTAXES]
+    if lossy:
+        msg = f"{lossy[0].path.name}: compressed with loss ({len(lossy)} of {len(headers)} slices)"
+        found.append(Reason("lossy_compression", f"{msg}; small findings may suffer"))
+    burned = [h for h in headers if h.is_burned_in]
+    if burned:
+        msg = f"{burned[0].path.name}: marked as having text in its pixels"
+        found.append(Reason("burned_in", f"{msg} ({len(burned)} of {len(headers)} slices)"))
+    return tuple(found)
+
+
+def signedness_repairs(headers: Sequence[SliceHeader]) -> tuple[Reason, ...]:
+    """Return a remark when a JPEG 2000 codestream contradicts the header's sign."""
+    odd = [h for h in headers if not is_native(h) and _contradicts(h)]
+    if not odd:
+        return ()
+    msg = (
+        f"{odd[0].path.name}: the JPEG 2000 sign flag contradicts pixel representation "
+        f"{int(odd[0].layout.is_signed)} ({len(odd)} of {len(headers)} slices); the header is used"
+    )
+    return (Reason("signedness", msg),)
+
+
+def _contradicts(header: SliceHeader) -> bool:
+    signed = walk_fragments(header).is_signed_j2k
+    return signed is not None and signed != header.layout.is_signed
+
+
+def _grouped(broken: Iterable[Reason], total: int) -> tuple[Reason, ...]:
+    reasons = list(broken)
+    counts = Counter(reason.code for reason in reasons)
+    first = {reason.code: reason for reason in reversed(reasons)}
+    return tuple(
+        Reason(
+            code, first[code].message + (f" ({counts[code]} of {total} files)" if total > 1 else "")
+        )
+        for code in counts
+    )
+
+
+def _is_image(header: SliceHeader) -> Reason | None:
+    layout, name = header.layout, header.path.name
+    if layout.rows > 0 and layout.columns > 0:
+        if layout.offset:
+            return None
+        return Reason("truncated", f"{name}: the file ends before its pixels; copy it again")
+    if header.modality == "CT":
+        return Reason(
+            "truncated", f"{name}: the header ends before rows and columns; copy it again"
+        )
+    what = header.modality or header.sop_class or "no type given"
+    return Reason("not_an_image", f"{name}: DICOM without an image ({what}); leave it out")
+
+
+def _is_ct(header: SliceHeader) -> Reason | None:
+    name, sop_class = header.path.name, header.sop_class
+    if f"{sop_class}.".startswith(f"{SECONDARY_CAPTURE}."):
+        msg = f"{name}: a secondary capture (screen shot or scan), not CT values; leave it out"
+        return Reason("secondary_capture", msg)
+    if header.modality != "CT":
+        what = header.modality or "none"
+        return Reason("not_ct", f"{name}: modality is {what}, CT expected; leave it out")
+    if not sop_class:
+        msg = f"{name}: no SOP class, so the kind of image is unknown; export it again"
+        return Reason("no_sop_class", msg)
+    if sop_class in MULTI_FRAME_CT or header.layout.frames > 1:
+        msg = f"{name}: multi-frame CT with {header.layout.frames} frames; export as single slices"
+        return Reason("wrong_dimensions", msg)
+    if sop_class != CT_IMAGE:
+        msg = f"{name}: SOP class {sop_class} is made from CT, not CT itself; leave it out"
+        return Reason("derived_object", msg)
+    return None
+
+
+def _has_meta(header: SliceHeader) -> Reason | None:
+    if header.has_meta:
+        return None
+    msg = f"{header.path.name}: no file meta information, the encoding is a guess; export it again"
+    return Reason("no_meta", msg)
+
+
+def _is_plain_slice(header: SliceHeader) -> Reason | None:
+    name, kinds = header.path.name, set(header.image_type)
+    if "LOCALIZER" in kinds:
+        return Reason("localizer", f"{name}: a localizer (scout view), not a slice; leave it out")
+    derived = sorted(kinds & DERIVED_TYPES)
+    if derived:
+        return Reason("derived_object", f"{name}: image type {derived[0]} holds no slice values")
+    if header.layout.samples != 1 or not header.layout.photometric.startswith("MONOCHROME"):
+        colour = header.layout.photometric or f"{header.layout.samples} samples"
+        return Reason("not_hu", f"{name}: pixels are {colour}, one grey value expected")
+    return None
+
+
+def _has_fair_size(header: SliceHeader) -> Reason | None:
+    layout, name = header.layout, header.path.name
+    size = f"{layout.columns}x{layout.rows} pixels"
+    if max(layout.rows, layout.columns) > MAX_SIDE:
+        return Reason("too_large", f"{name}: {size}, at most {MAX_SIDE} a side can be read")
+    if min(layout.rows, layout.columns) < MIN_SIDE:
+        return Reason("too_small", f"{name}: {size}, at least {MIN_SIDE} a side needed")
+    return None
+
+
+def _has_sound_pixels(header: SliceHeader) -> Reason | None:
+    layout, name = header.layout, header.path.name
+    if not header.transfer_syntax:
+        msg = f"{name}: no transfer syntax in the file meta information; export it again"
+        return Reason("transfer_syntax", msg)
+    problem = decoder_problem(header.transfer_syntax)
+    if problem:
+        return Reason("transfer_syntax", f"{name}: {problem}")
+    bits = (layout.bits_allocated, layout.bits_stored, layout.high_bit)
+    if layout.bits_allocated not in (8, 16, 32):
+        return Reason("undecodable", f"{name}: {bits[0]} bits allocated; 8, 16 or 32 can be read")
+    if not 0 < layout.bits_stored <= layout.high_bit + 1 <= layout.bits_allocated:
+        msg = f"{name}: bits allocated, stored and high bit {bits} contradict each other"
+        return Reason("bad_value", msg)
+    return _native_length(header) if is_native(header) else _fragment_length(header)
+
+
+def _native_length(header: SliceHeader) -> Reason | None:
+    layout = header.layout
+    left = header.file_bytes - layout.value_offset
+    held = left if layout.declared_bytes is None else min(left, layout.declared_bytes)
+    if held >= layout.native_bytes:
+        return None
+    msg = f"{header.path.name}: {max(held, 0)} of {layout.native_bytes} bytes of pixels are there"
+    return Reason("truncated", f"{msg}; copy the file again")
+
+
+def _fragment_length(header: SliceHeader) -> Reason | None:
+    try:
+        is_whole = walk_fragments(header).is_whole
+    except OSError as error:
+        return Reason("unreadable", unreadable(header.path, error).message)
+    if is_whole:
+        return None
+    msg = f"{header.path.name}: the compressed pixels end after the file does; copy it again"
+    return Reason("truncated", msg)
+
+
+def _has_hu(header: SliceHeader) -> Reason | None:
+    name, layout = header.path.name, header.layout
+    for keyword in ("RescaleSlope", "RescaleIntercept"):
+        if keyword in header.bad_values:
+            return Reason("bad_value", f"{name}: {keyword} is no finite number")
+    if header.slope is None or header.intercept is None:
+        return Reason("not_hu", f"{name}: no rescale slope and intercept, so no HU")
+    if header.slope <= 0:
+        return Reason("bad_value", f"{name}: rescale slope {header.slope} must be positive")
+    if header.rescale_type.upper() not in ("", "HU", "US"):
+        return Reason("not_hu", f"{name}: rescale type is {header.rescale_type!r}, HU expected")
+    lowest_stored = -(2 ** (layout.bits_stored - 1)) if layout.is_signed else 0
+    lowest_hu = lowest_stored * header.slope + header.intercept
+    if lowest_hu > AIR_MUST_FIT_HU:
+        msg = f"{name}: the lowest value that can be stored is {lowest_hu:g} HU, above that of air"
+        return Reason("not_hu", msg)
+    return None
+
+
+def _has_place(header: SliceHeader) -> Reason | None:
+    name, placement = header.path.name, header.placement
+    for keyword in ("ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing"):
+        if keyword in header.bad_values:
+            return Reason("bad_value", f"{name}: {keyword} does not hold the numbers it must")
+    if placement.position_mm is None or placement.orientation is None:
+        msg = f"{name}: no position or orientation in the patient; export it again"
+        return Reason("no_position", msg)
+    if placement.pixel_spacing_mm is None:
+        return Reason("missing_data", f"{name}: no pixel spacing; export it again")
+    if min(placement.pixel_spacing_mm) <= 0:
+        spacing = placement.pixel_spacing_mm
+        return Reason("bad_value", f"{name}: pixel spacing {spacing} mm must be positive")
+    cosines = np.reshape(placement.orientation, (2, 3))
+    if np.abs(cosines @ cosines.T - np.eye(2)).max() > 2 * ORIENTATION_TOLERANCE:
+        msg = f"{name}: orientation {placement.orientation} is not two directions at right angles"
+        return Reason("bad_value", msg)
+    return None
+
+
+FILE_RULES: tuple[Rule, ...] = (
+    _is_image,
+    _is_ct,
+    _has_meta,
+    _is_plain_slice,
+    _has_fair_size,
+    _has_sound_pixels,
+    _has_hu,
+    _has_place,
+)
+"""In the order of asking: what it is, whether it is whole, what its values mean, where it lies."""
+
+
+def _mixed(headers: Sequence[SliceHeader]) -> Reason | None:
+    first = headers[0]
+    for header in headers[1:]:
+        reason = _differs(first, header)
+        if reason is not None:
+            return reason
+    return None
+
+
+def _differs(first: SliceHeader, other: SliceHeader) -> Reason | None:
+    names = f"{first.path.name} and {other.path.name}"
+    sizes = [f"{h.layout.columns}x{h.layout.rows}" for h in (first, other)]
+    if sizes[0] != sizes[1]:
+        msg = f"{names}: {sizes[0]} and {sizes[1]} pixels in one series; separate them"
+        return Reason("mixed_series", msg)
+    orientations = (first.placement.orientation, other.placement.orientation)
+    if _spread(*orientations) > ORIENTATION_TOLERANCE:
+        msg = f"{names}: slices of one series lie in different directions; separate them"
+        return Reason("mixed_orientation", msg)
+    spacings = (first.placement.pixel_spacing_mm, other.placement.pixel_spacing_mm)
+    if _spread(*spacings) > PIXEL_SPACING_TOLERANCE_MM:
+        msg = f"{names}: different pixel spacing in one series; separate them"
+        return Reason("mixed_series", msg)
+    if first.placement.frame_uid != other.placement.frame_uid:
+        msg = f"{names}: different frames of reference in one series; separate them"
+        return Reason("mixed_series", msg)
+    if first.rescale_type.upper() != other.rescale_type.upper():
+        msg = (
+            f"{names}: rescale types {first.rescale_type!r} and {other.rescale_type!r} "
+            "in one series; export it again"
+        )
+        return Reason("inconsistent_rescale", msg)
+    return None
+
+
+def _spread(one: Sequence[float] | None, other: Sequence[float] | None) -> float:
+    """Return the largest difference of two rows of numbers; no row differs from any."""
+    if one is None or other is None:
+        return 0.0 if one is other else float("inf")
+    return float(np.abs(np.subtract(one, other)).max())
