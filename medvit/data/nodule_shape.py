@@ -138,7 +138,8 @@ def blurred_cover(
 
 def _directions(rng: np.random.Generator, count: int) -> Floats:
     vectors = rng.standard_normal((count, 3))
-    return (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32)
+    units: Floats = (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32)
+    return units
 
 
 def _ring(count: int) -> Floats:

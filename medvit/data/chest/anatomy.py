@@ -1,0 +1,189 @@
+"""The large shapes of a chest: where the lungs end, and what the tissue around them is."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from medvit.data.chest.body import Body
+from medvit.data.chest.fields import (
+    Floats,
+    Space,
+    ellipsoid,
+    filled,
+    ramp,
+    rolling,
+    smooth_max,
+    smooth_min,
+)
+from medvit.data.chest.skeleton import Skeleton
+from medvit.data.chest.tubes import draw_distance
+
+Axes = tuple[Floats, Floats, Floats]
+
+FAT_HU, MUSCLE_HU, LIVER_HU = -100.0, 50.0, 60.0
+
+
+def cavity_distance(axes: Axes, body: Body) -> Floats:
+    """Return the distance to the inner chest wall: a barrel with two rounded tops."""
+    z, y, x = axes
+    turn_mm = body.apex_mm - 0.62 * (body.apex_mm + 40)  # where the barrel starts to close
+    up = np.maximum(z - turn_mm, 0) / np.float32(body.apex_mm - turn_mm)
+    back = y - np.float32(0.14 * body.half_depth_mm) * up * up
+    aside = (np.abs(x) - np.float32(0.4 * body.half_width_mm)) / np.float32(
+        0.6 * body.half_width_mm
+    )
+    aside = np.where(
+        aside < 0, aside * (np.float32(0.15) + np.float32(0.6) * np.minimum(up, 1)), aside
+    )
+    power = np.float32(2.3)
+    depth = np.abs(back) / np.float32(body.half_depth_mm)
+    level = (np.abs(aside) ** power + depth**power + up**power) ** (1 / power)
+    distance: Floats = (level - 1) * np.float32(
+        0.33 * body.half_width_mm + 0.38 * body.half_depth_mm
+    )
+    return distance
+
+
+def mediastinum_distance(axes: Axes, body: Body) -> Floats:
+    """Return the distance to what lies between the lungs: heart, vessels, hila, fat."""
+    z, y, x = axes
+    wide = np.exp(-(((y + 4) / 34) ** 2))
+    low = ramp(-z, 20, 110)
+    half = 7 + wide * (19 + 14 * low) + 26 * low * ramp(-y, 20, 70)
+    middle = np.abs(x - 3 - 8 * low) - half
+    r = body.heart_mm
+    heart = ellipsoid(axes, heart_centre(body), (0.86 * r, 0.88 * r, r))
+    out = smooth_min(middle.astype(np.float32), heart, 14)
+    for side in (-1, 1):
+        hilum = ellipsoid(axes, (-14, 4, side * 34), (27, 19, 14))
+        out = smooth_min(out, hilum, 8)
+    arch = ellipsoid(axes, (38, 4, 14), (19, 34, 25))
+    aorta = np.hypot(x - 24, y - 0.42 * body.half_depth_mm) - 14
+    aorta = np.maximum(aorta, z - 40)
+    out = smooth_min(out, arch, 8)
+    return smooth_min(out, aorta.astype(np.float32), 6)
+
+
+def heart_centre(body: Body) -> tuple[float, float, float]:
+    """Return the middle of the heart, (z, y, x) mm."""
+    return (-62.0, -0.28 * body.half_depth_mm, 20.0)
+
+
+def dome_distance(axes: Axes, body: Body) -> Floats:
+    """Return the distance to the diaphragm's upper face; the abdomen lies inside."""
+    z, _, _ = axes
+    reach = 118.0
+    half_width, half_depth = body.half_width_mm, body.half_depth_mm
+    right = ellipsoid(
+        axes,
+        (body.right_dome_mm - reach, -0.12 * half_depth, -0.46 * half_width),
+        (reach, 1.0 * half_depth, 0.57 * half_width),
+    )
+    left = ellipsoid(
+        axes,
+        (body.right_dome_mm - 14 - reach, -0.1 * half_depth, 0.48 * half_width),
+        (reach, 0.97 * half_depth, 0.54 * half_width),
+    )
+    floor = z - np.float32(body.right_dome_mm - 88)
+    return smooth_min(smooth_min(right, left, 20), np.broadcast_to(floor, right.shape), 12)
+
+
+def lung_distance(space: Space, body: Body, skeleton: Skeleton) -> Floats:
+    """Return the distance to the lungs' surface, negative inside either lung."""
+    axes = space.axes()
+    lungs = cavity_distance(axes, body)
+    lungs = smooth_max(lungs, -mediastinum_distance(axes, body), 6)
+    lungs = smooth_max(lungs, -dome_distance(axes, body), 3)
+    spine = skeleton.spine_distance(axes) - 4
+    lungs = smooth_max(lungs, -spine, 8)
+    ribs = np.full(space.shape, 12, np.float32)
+    draw_distance(ribs, skeleton.ribs, space, margin_mm=8)
+    return smooth_max(lungs, 2.2 - ribs, 3)
+
+
+def tissue_hu(space: Space, body: Body, skeleton: Skeleton, rng: np.random.Generator) -> Floats:
+    """Return attenuation of everything but the lungs, as if there were none."""
+    axes = space.axes()
+    step = min(space.step_mm[1:])
+    inner = cavity_distance(axes, body)
+    skin = _skin_distance(axes, body)
+    uneven = rolling(rng, space, scale_mm=30)
+    streaks = rolling(rng, space, scale_mm=9, coarse_mm=4)
+    fat_depth = body.fat_mm * (1 + 0.25 * uneven)
+    muscle = filled(skin + fat_depth, step) * ramp(-streaks, -1.6, -0.9)
+    soft = FAT_HU + (MUSCLE_HU - FAT_HU) * muscle
+    soft = np.where(inner < 14, np.maximum(soft, MUSCLE_HU - 60 + 25 * streaks), soft)
+    soft += _inside(axes, body, inner, soft, streaks)
+    skin_layer = filled(np.abs(skin + 1.2) - 1.2, step)
+    soft += skin_layer * (30 - soft)
+    soft += 6 * streaks
+    bone_hu, bone_share = skeleton.bone(space, rng)
+    soft += bone_share * (bone_hu - soft)
+    out: Floats = (-1000 + filled(skin, step) * (soft + 1000)).astype(np.float32)
+    _draw_table(out, space, body)
+    return out
+
+
+def _inside(axes: Axes, body: Body, inner: Floats, soft: Floats, streaks: Floats) -> Floats:
+    """Return the change from chest wall to organs, inside the cavity."""
+    z, y, x = axes
+    organs = np.full(inner.shape, FAT_HU, np.float32)
+    organs += 140 * ramp(streaks, 0.7, 1.2)
+    r = body.heart_mm
+    heart = ellipsoid(axes, heart_centre(body), (0.86 * r - 5, 0.88 * r - 5, r - 5))
+    chamber = filled(heart + 9 + 5 * streaks, 4)
+    organs += filled(heart, 3) * (45 - organs)
+    organs += chamber * (0.85 * body.blood_hu + 5 - organs)
+    for tube in _great_vessels(axes, body):
+        organs += filled(tube, 2) * (body.blood_hu - organs)
+    abdomen = dome_distance(axes, body)
+    liver = LIVER_HU - 20 * ramp(x, 5, 25) + 6 * streaks
+    organs += filled(abdomen + 2, 2) * (liver - organs)
+    gas = ellipsoid(
+        axes,
+        (body.right_dome_mm - 34, -0.35 * body.half_depth_mm, 0.5 * body.half_width_mm),
+        (14, 20, 26),
+    )
+    organs += filled(gas, 2) * (-950 - organs)
+    change: Floats = filled(inner, 2) * (organs - soft)
+    return change
+
+
+def _great_vessels(axes: Axes, body: Body) -> list[Floats]:
+    z, y, x = axes
+    deep = np.float32(0.42 * body.half_depth_mm)
+    descending = np.maximum(np.hypot(x - 24, y - deep) - 12, z - 38)
+    ring = np.hypot(np.hypot(y - deep / 2 + 6, z - 22) - 24, x - 12 - y * 0.3) - 12
+    arch = np.maximum(ring, 24 - z)
+    ascending = np.maximum(np.hypot(x + 8, y + 22) - 15, np.abs(z + 4) - 32)
+    cava = np.maximum(np.hypot(x + 24, y + 14) - 9, np.abs(z - 35) - 60)
+    trunk = np.maximum(np.hypot(x - 20, y + 24) - 13, np.abs(z + 15) - 22)
+    left = ellipsoid(axes, (-6, -2, 34), (10, 20, 14))
+    right = ellipsoid(axes, (-14, -4, -18), (9, 12, 32))
+    neck = [np.maximum(np.hypot(x - at, y + 4) - 5, 40 - z) for at in (-22, -8, 18)]
+    found: list[Floats] = [descending, arch, ascending, cava, trunk, left, right, *neck]
+    return found
+
+
+def _skin_distance(axes: Axes, body: Body) -> Floats:
+    z, y, x = axes
+    wall = 12 + body.muscle_mm + body.fat_mm
+    shoulders = 62 * ramp(z, body.apex_mm - 75, body.apex_mm + 25)
+    wide = body.half_width_mm + wall + shoulders
+    deep = body.half_depth_mm + wall + 4 - 10 * ramp(z, 40, body.apex_mm + 20)
+    power = np.float32(2.6)
+    hollow = 0.05 * np.exp(-((x / 25) ** 2))  # the dip along spine and sternum
+    level = (np.abs(x / wide) ** power + np.abs((y - 5) / deep) ** power) ** (1 / power) + hollow
+    distance: Floats = ((level - 1) * (0.5 * wide + 0.5 * deep)).astype(np.float32)
+    return distance
+
+
+def _draw_table(hu: Floats, space: Space, body: Body) -> None:
+    """A curved couch behind the back: two thin plates, seen only in wide fields."""
+    _, y, x = space.axes()
+    wall = 12 + body.muscle_mm + body.fat_mm
+    below = y - (body.half_depth_mm + wall + 11) + (x / 60) ** 2
+    for at, height in ((4.0, -450.0), (34.0, -500.0)):
+        plate = filled(np.abs(below - at) - 1.2, 2.0) * (np.abs(x) < 230)
+        air = np.clip((-800 - hu) / 200, 0, 1)
+        hu += plate * air * (height - hu)

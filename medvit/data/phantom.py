@@ -1,0 +1,211 @@
+"""A made chest CT with nodules at known places; the same spec and seed give the same voxels."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from medvit.data.chest.anatomy import lung_distance, tissue_hu
+from medvit.data.chest.body import Body, draw_body
+from medvit.data.chest.fields import Floats, Space, filled, refine
+from medvit.data.chest.parenchyma import draw_fissures, draw_lines, draw_lines_into, lung_hu
+from medvit.data.chest.scanner import add_noise, blur, sharpen
+from medvit.data.chest.skeleton import draw_skeleton
+from medvit.data.insertion import (
+    SITE_KINDS,
+    SITE_SHARES,
+    Kind,
+    NoduleSpec,
+    SiteKind,
+    draw_nodule,
+    find_site,
+    insert_nodule,
+)
+from medvit.geometry import Affine, affine_from, index_to_lps
+
+Triple = tuple[float, float, float]
+
+COARSE_MM = 2.5
+"""Organs are drawn on this grid and refined; vessels and airways on the final one."""
+
+
+@dataclass(frozen=True, slots=True)
+class PhantomSpec:
+    """One phantom: who lies there, what is scanned, and how.
+
+    Attributes:
+        shape: Voxels (z, y, x).
+        spacing_mm: Spacing (z, y, x).
+        origin_mm: Position (z, y, x) of the first voxel in LPS mm.
+        psf_fwhm_mm: Blur (z, y, x); along z the slice thickness.
+        sharpness: 0 for a soft tissue kernel, 1 for a lung kernel.
+        noise_sd_hu: Spread of the noise.
+        n_nodules: Nodules to be planted.
+    """
+
+    body: Body
+    shape: tuple[int, int, int]
+    spacing_mm: Triple
+    origin_mm: Triple
+    psf_fwhm_mm: Triple
+    sharpness: float
+    noise_sd_hu: float
+    n_nodules: int
+
+
+@dataclass(frozen=True, slots=True)
+class PlantedNodule:
+    """A nodule at a known place; the centre is (x, y, z) in LPS mm."""
+
+    centre_lps_mm: Triple
+    diameter_mm: float
+    kind: Kind
+    site: SiteKind
+
+
+@dataclass(frozen=True, slots=True)
+class Phantom:
+    """A made scan.
+
+    Attributes:
+        hu: (z, y, x), int16.
+        lung_mask: (z, y, x); vessels inside lungs belong to it, the windpipe does not.
+    """
+
+    hu: NDArray[np.int16]
+    lung_mask: NDArray[np.bool_]
+    spacing_mm: Triple
+    affine_lps: Affine
+    nodules: tuple[PlantedNodule, ...]
+
+
+def draw_phantom(
+    rng: np.random.Generator,
+    *,
+    spacing_mm: Triple = (1.25, 0.8, 0.8),
+    shape: tuple[int, int, int] | None = None,
+    n_nodules: int | None = None,
+) -> PhantomSpec:
+    """Draw a body and a scanner.
+
+    Args:
+        shape: Voxels to scan, centred on the lungs; by default all of both lungs
+            and a margin drawn at random.
+        n_nodules: By default 1 to 6.
+    """
+    body = draw_body(rng)
+    low, high = _lung_box(body)
+    margin = np.array([rng.uniform(4, 14), rng.uniform(12, 40), rng.uniform(12, 40)])
+    middle = (low + high) / 2 + np.array([0, rng.uniform(-6, 6), rng.uniform(-6, 6)])
+    extent = high - low + 2 * margin
+    counts = shape or tuple(int(np.ceil(e / mm)) for e, mm in zip(extent, spacing_mm, strict=True))
+    origin = middle - (np.array(counts) - 1) / 2 * np.array(spacing_mm)
+    in_plane = float(rng.uniform(0.8, 1.2))
+    thickness = max(spacing_mm[0], float(rng.uniform(0.8, 1.5)))
+    sharpness = float(rng.uniform(0, 1))
+    return PhantomSpec(
+        body,
+        (counts[0], counts[1], counts[2]),
+        spacing_mm,
+        (float(origin[0]), float(origin[1]), float(origin[2])),
+        (thickness, in_plane, in_plane),
+        sharpness,
+        float(rng.uniform(9, 22) + 14 * sharpness * rng.random()),
+        int(rng.integers(1, 7)) if n_nodules is None else n_nodules,
+    )
+
+
+def make_phantom(spec: PhantomSpec, rng: np.random.Generator) -> Phantom:
+    """Make the voxels of a phantom and plant its nodules."""
+    hu, lungs = _draw_chest(spec, rng)
+    nodules = _plant(hu, lungs, spec, rng)
+    add_noise(
+        hu, step_mm=spec.spacing_mm, sd_hu=spec.noise_sd_hu, sharpness=spec.sharpness, rng=rng
+    )
+    np.clip(hu, -1024, 3071, out=hu)
+    z, y, x = spec.spacing_mm
+    origin_z, origin_y, origin_x = spec.origin_mm
+    affine = affine_from((origin_x, origin_y, origin_z), (0, 0, z), (0, y, 0), (x, 0, 0))
+    return Phantom(
+        np.rint(hu).astype(np.int16),
+        lungs,
+        spec.spacing_mm,
+        affine,
+        tuple(_planted(nodule, site, affine) for nodule, site in nodules),
+    )
+
+
+def _draw_chest(spec: PhantomSpec, rng: np.random.Generator) -> tuple[Floats, NDArray[np.bool_]]:
+    """Return the scanned chest without noise, and where its lungs are."""
+    sub = max(1, round(spec.spacing_mm[0] / 1.25))
+    z_mm, y_mm, x_mm = spec.spacing_mm
+    space = Space(
+        spec.origin_mm,
+        (z_mm / sub, y_mm, x_mm),
+        ((spec.shape[0] - 1) * sub + 1, *spec.shape[1:]),
+        spec.body.turn,
+    )
+    coarse = space.coarser(COARSE_MM)
+    skeleton = draw_skeleton(spec.body, rng)
+    distance = lung_distance(coarse, spec.body, skeleton)
+    lines = draw_lines(distance, coarse, spec.body, rng)
+    inner = lung_hu(distance, coarse, space, spec.body, rng)
+    draw_fissures(inner, space, spec.body, rng)
+    lungs = refine(distance, coarse, space)
+    hu = refine(tissue_hu(coarse, spec.body, skeleton, rng), coarse, space)
+    share, air = draw_lines_into(np.zeros(space.shape, np.float32), lines, space)
+    np.maximum(inner, -1000, out=inner)
+    inner += share * (np.float32(spec.body.blood_hu * 0.85 + 5) - inner)
+    inner -= hu
+    inner *= filled(lungs, 1.0)
+    hu += inner
+    hu += air * (-985 - hu)
+    hu = blur(hu, psf_fwhm_mm=spec.psf_fwhm_mm, step_mm=space.step_mm)[::sub]
+    hu = sharpen(hu, step_mm=spec.spacing_mm, strength=0.6 * max(0, spec.sharpness - 0.5))
+    return np.ascontiguousarray(hu), np.ascontiguousarray((lungs < 0)[::sub])
+
+
+def _plant(
+    hu: Floats, lungs: NDArray[np.bool_], spec: PhantomSpec, rng: np.random.Generator
+) -> list[tuple[NoduleSpec, SiteKind]]:
+    """Put nodules in, each clear of the others; stop after many misses."""
+    planted: list[tuple[NoduleSpec, SiteKind]] = []
+    for _ in range(20 * spec.n_nodules):
+        if len(planted) == spec.n_nodules:
+            break
+        kind = SITE_KINDS[int(rng.choice(3, p=SITE_SHARES))]
+        site = find_site(rng, hu, lungs, kind=kind, spacing_mm=spec.spacing_mm)
+        if site is None:
+            continue
+        nodule = draw_nodule(rng, centre_index_zyx=site)
+        if not all(_is_clear(nodule, other, spec.spacing_mm) for other, _ in planted):
+            continue
+        insert_nodule(
+            hu,
+            nodule,
+            spacing_mm=spec.spacing_mm,
+            psf_fwhm_mm=spec.psf_fwhm_mm,
+            noise_sd_hu=0,
+            rng=rng,
+        )
+        planted.append((nodule, kind))
+    return planted
+
+
+def _is_clear(one: NoduleSpec, other: NoduleSpec, spacing_mm: Triple) -> bool:
+    apart = (np.array(one.centre_index_zyx) - other.centre_index_zyx) * spacing_mm
+    return float(np.linalg.norm(apart)) > (one.diameter_mm + other.diameter_mm) / 2 + 8
+
+
+def _planted(nodule: NoduleSpec, site: SiteKind, affine: Affine) -> PlantedNodule:
+    x, y, z = (float(value) for value in index_to_lps(affine, nodule.centre_index_zyx))
+    return PlantedNodule((x, y, z), nodule.diameter_mm, nodule.kind, site)
+
+
+def _lung_box(body: Body) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return the corners (z, y, x) mm of a box around both lungs."""
+    low = np.array([body.right_dome_mm - 88, -body.half_depth_mm, -body.half_width_mm])
+    high = np.array([body.apex_mm, body.half_depth_mm + 4, body.half_width_mm])
+    return low, high
