@@ -1,18 +1,15 @@
-"""The keys that every training config shares, with bounds."""
+"""The keys that every training config on images shares, with bounds."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Literal
 
 from pydantic import Field
 
 from medvit.errors import ConfigError
-from medvit.models.weights import NAME_PATTERN
 from medvit.resources import configs_folder
 from pipelines.config import Settings
-
-ModelName = Annotated[str, Field(pattern=NAME_PATTERN)]
 
 
 class ImageData(Settings):
@@ -66,3 +63,15 @@ def find_manifest(data: ImageData) -> tuple[Path, Path]:
         msg = f"data.root={root}: no such folder"
         raise ConfigError(msg, hint="set data.root=FOLDER, the folder of the manifest's paths")
     return file, root
+
+
+def check_batch(images: int, *, batch_size: int, file: Path) -> None:
+    """Refuse a batch that is larger than the training split.
+
+    Raises:
+        ConfigError: If it is.
+    """
+    if images < batch_size:
+        msg = f"{file}: {images} training images are fewer than train.batch_size={batch_size}"
+        hint = f"set train.batch_size={images} or less" if images >= 2 else "add training images"
+        raise ConfigError(msg, hint=hint)

@@ -73,10 +73,11 @@ def read_manifest(file: Path) -> Manifest:
     reader = csv.reader(text.splitlines())
     header = next(reader, [])
     soft = _check_header(file, header)
-    rows: list[ManifestRow] = []
-    for values in reader:
-        if values:
-            rows.append(_row(_Line(file, reader.line_num), header=header, values=values))
+    rows = [
+        _row(_Line(file, reader.line_num), header=header, values=values)
+        for values in reader
+        if values
+    ]
     if not rows:
         msg = f"{file}: a manifest needs at least one row below its header, found 0"
         raise ConfigError(msg)
@@ -97,7 +98,7 @@ class _Line:
     file: Path
     number: int
 
-    def refuse(self, rule: str, value: str) -> ConfigError:
+    def refused(self, value: str, *, rule: str) -> ConfigError:
         return ConfigError(f"{self.file}, line {self.number}: {rule}, got {value!r}")
 
 
@@ -105,24 +106,24 @@ def _check_header(file: Path, header: list[str]) -> tuple[str, ...]:
     line = _Line(file, 1)
     for name in ("path", "label", "split"):
         if name not in header:
-            raise line.refuse(f"the header must name {name!r}", ",".join(header))
+            raise line.refused(",".join(header), rule=f"the header must name {name!r}")
     for name in header:
         if name not in COLUMNS and not name.startswith(SOFT_PREFIX):
-            raise line.refuse("columns are path, label, split, group and label:<class>", name)
+            raise line.refused(name, rule="columns are path, label, split, group and label:<class>")
         if header.count(name) > 1:
-            raise line.refuse("a column is named once", name)
+            raise line.refused(name, rule="a column is named once")
     return tuple(name.removeprefix(SOFT_PREFIX) for name in header if name.startswith(SOFT_PREFIX))
 
 
 def _row(line: _Line, *, header: list[str], values: list[str]) -> ManifestRow:
     if len(values) != len(header):
         rule = f"a row has {len(header)} values as the header, found {len(values)}"
-        raise line.refuse(rule, ",".join(values))
+        raise line.refused(",".join(values), rule=rule)
     cells = dict(zip(header, (value.strip() for value in values), strict=True))
     if not cells["path"]:
-        raise line.refuse("path must not be empty", cells["path"])
+        raise line.refused(cells["path"], rule="path must not be empty")
     if cells["split"] not in SPLITS:
-        raise line.refuse("split must be train, val, test or empty", cells["split"])
+        raise line.refused(cells["split"], rule="split must be train, val, test or empty")
     soft = _soft_values(line, cells)
     return ManifestRow(cells["path"], cells["label"], cells["split"], cells.get("group", ""), soft)
 
@@ -136,12 +137,12 @@ def _soft_values(line: _Line, cells: dict[str, str]) -> tuple[float, ...]:
         try:
             value = float(text)
         except ValueError as error:
-            raise line.refuse(f"{name} must be a number 0..1", text) from error
+            raise line.refused(text, rule=f"{name} must be a number 0..1") from error
         if not 0.0 <= value <= 1.0:
-            raise line.refuse(f"{name} must be a number 0..1", text)
+            raise line.refused(text, rule=f"{name} must be a number 0..1")
         values.append(value)
     if abs(sum(values) - 1.0) > SOFT_SUM_TOLERANCE:
-        raise line.refuse("soft labels must sum to 1", f"{sum(values):.4f}")
+        raise line.refused(f"{sum(values):.4f}", rule="soft labels must sum to 1")
     return tuple(values)
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.nn import functional as F
+from torch.nn import functional as F  # noqa: N812
 from torch.utils.data import Dataset, Sampler
 
 from medvit.data.augment.surface import SurfaceViews, view_seed
@@ -47,7 +47,7 @@ def load_grey_images(root: Path, paths: Sequence[str], *, side_px: int) -> NDArr
     for index, path in enumerate(paths):
         try:
             pixels = read_image(root / path).pixels
-        except (ReadError, OSError) as error:
+        except (ReadError, InputError, OSError) as error:
             msg = f"{root / path}: a training image must be readable ({error})"
             raise InputError(msg, hint="check data.root and the paths of data.manifest") from error
         grey = prepare_grey(pixels, side_px=side_px)

@@ -74,12 +74,14 @@ class FitResult:
         cut_short: Whether `max_minutes` ended it.
         loss: Mean loss of the last epoch.
         seconds: Wall time of this call.
+        device: What it ran on, `cpu` or `cuda`.
     """
 
     epochs: int
     cut_short: bool
     loss: float
     seconds: float
+    device: str
 
 
 Progress = Callable[[EpochReport], None]
@@ -221,7 +223,9 @@ class _Watch(Callback):
             self.progress(EpochReport(epoch, self.settings.epochs, loss, self.elapsed_s))
 
     def result(self, trainer: Trainer) -> FitResult:
-        return FitResult(trainer.current_epoch, self.cut_short, _loss(trainer), self.elapsed_s)
+        device = trainer.strategy.root_device.type
+        epochs = trainer.current_epoch
+        return FitResult(epochs, self.cut_short, _loss(trainer), self.elapsed_s, device)
 
 
 def _loss(trainer: Trainer) -> float:

@@ -33,12 +33,22 @@ def nodule_detector(*, backbone: str, width: int = 32) -> NoduleDetector:
     return NoduleDetector(encoder, width=width)
 
 
+def image_backbone(name: str) -> Vit:
+    """Return a 2D backbone named in `BACKBONES`.
+
+    Raises:
+        ConfigError: If there is no such backbone, or it is one for volumes.
+    """
+    encoder = build_backbone(name)
+    if not isinstance(encoder, Vit):
+        msg = f"images need a 2D backbone, got {name!r}; use vit_tiny_stem"
+        raise ConfigError(msg)
+    return encoder
+
+
 def defect_classifier(*, backbone: str, classes: int) -> DefectClassifier:
     """Return an image classifier on a 2D backbone named in `BACKBONES`."""
-    encoder = build_backbone(backbone)
-    if not isinstance(encoder, Vit):
-        msg = f"a defect classifier needs a 2D backbone, got {backbone!r}; use vit_tiny_stem"
-        raise ConfigError(msg)
+    encoder = image_backbone(backbone)
     return DefectClassifier(encoder, channels=encoder.out_channels, classes=classes)
 
 

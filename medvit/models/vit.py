@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
+from torch.nn import functional as F  # noqa: N812
 
 STEM_STRIDE_PX = 8
 
@@ -82,7 +82,8 @@ class Attention(nn.Module):
         qkv = self.qkv(x).view(n, t, 3, self.num_heads, c // self.num_heads)
         q, k, v = qkv.permute(2, 0, 3, 1, 4)  # each (n, h, t, c/h)
         out = F.scaled_dot_product_attention(q, k, v)
-        return self.proj(out.transpose(1, 2).reshape(n, t, c))
+        mixed: Tensor = self.proj(out.transpose(1, 2).reshape(n, t, c))
+        return mixed
 
 
 class Block(nn.Module):
@@ -101,7 +102,8 @@ class Block(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Return tokens of the same shape (n, t, c)."""
         x = x + self.drop_path(self.attn(self.norm1(x)))
-        return x + self.drop_path(self.mlp(self.norm2(x)))
+        out: Tensor = x + self.drop_path(self.mlp(self.norm2(x)))
+        return out
 
 
 class PositionConv(nn.Module):
@@ -117,9 +119,10 @@ class PositionConv(nn.Module):
 
     def forward(self, x: Tensor, *, grid: tuple[int, int]) -> Tensor:
         """Return tokens (n, t, c) that know where they are on the grid (h, w)."""
-        n, t, c = x.shape
+        n, _, c = x.shape
         on_grid = x.transpose(1, 2).reshape(n, c, *grid)  # (n, c, h, w)
-        return x + self.conv(on_grid).flatten(2).transpose(1, 2)
+        out: Tensor = x + self.conv(on_grid).flatten(2).transpose(1, 2)
+        return out
 
 
 class Vit(nn.Module):
@@ -169,12 +172,15 @@ class Vit(nn.Module):
             tokens = block(tokens)
             if index == 0:
                 tokens = self.position(tokens, grid=(h, w))
-        return self.norm(tokens).transpose(1, 2).reshape(n, c, h, w)
+        grid: Tensor = self.norm(tokens).transpose(1, 2).reshape(n, c, h, w)
+        return grid
 
 
 def draw_weights(net: nn.Module, *, generator: torch.Generator) -> None:
-    """Draw the starting weights of a net in place: linear layers truncated normal
-    (sd 0.02), convolutions He normal, biases zero."""
+    """Draw the starting weights of a net in place.
+
+    Linear layers truncated normal with sd 0.02, convolutions He normal, biases zero.
+    """
     for module in net.modules():
         if isinstance(module, nn.Linear):
             nn.init.trunc_normal_(module.weight, std=0.02, generator=generator)

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 # Read once, at import: without it the import opens a connection to ask for updates.
 os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
 
-import albumentations as A  # noqa: E402, N812
+import albumentations as A  # noqa: N812
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
+from torch.nn import functional as F  # noqa: N812
 
 
 def nt_xent(first: Tensor, second: Tensor, *, temperature: float) -> Tensor:

@@ -1,0 +1,54 @@
+"""The model card of a surface classifier as text for people."""
+
+from __future__ import annotations
+
+from typing import Any
+
+
+def card_text(card: dict[str, Any]) -> str:
+    """Return Markdown with what the model saw, how it measures, and what it is not for.
+
+    Args:
+        card: Fields of `ModelCard`; `{reference}` is left for `register` to fill in.
+    """
+    training, metrics = card["training"], card["metrics"]
+    parents = ", ".join(card["parents"]) or "random weights"
+    lines = [
+        "# {reference}",
+        "",
+        f"Tells {len(card['classes'])} classes of surface images apart: "
+        f"{', '.join(card['classes'])}. There is no class for a sound surface: every image "
+        "gets the nearest defect class.",
+        "",
+        "## Training",
+        "",
+        f"- Images: {training['images']} by `{training['data']['manifest']}`; "
+        f"{training['data']['side_px']} px, grey; data SHA-256 `{training['data_sha256'][:16]}`.",
+        f"- Started from {parents}; {metrics['epochs']} epochs, seed {training['train']['seed']}, "
+        f"loss {training['loss']['name']}, sampler {training['sampler']['name']}.",
+        f"- Temperature {card['calibration']['temperature']:.3f}, fitted on split val.",
+    ]
+    if metrics["cut_short"]:
+        lines.append("- **Cut short** by train.max_minutes: figures below may be lower than usual.")
+    return "\n".join([*lines, "", *_figures(metrics), ""])
+
+
+def _figures(metrics: dict[str, Any]) -> list[str]:
+    if not metrics["n"]:
+        return ["## Figures", "", "None: the manifest has no labelled images in split test."]
+    lines = [
+        "## Figures, last epoch, split test",
+        "",
+        f"Accuracy {metrics['accuracy']:.3f}, balanced accuracy "
+        f"{metrics['balanced_accuracy']:.3f}, macro F1 {metrics['macro_f1']:.3f}, "
+        f"calibration error {metrics['ece']:.3f}; {metrics['n']} images.",
+        "",
+        "| class | images | precision | recall (95 % interval) | F1 |",
+        "|---|---|---|---|---|",
+    ]
+    for name, row in metrics["per_class"].items():
+        lines.append(
+            f"| {name} | {row['n']} | {row['precision']:.3f} | {row['recall']:.3f} "
+            f"({row['recall_low']:.3f} to {row['recall_high']:.3f}) | {row['f1']:.3f} |"
+        )
+    return lines
