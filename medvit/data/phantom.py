@@ -149,7 +149,7 @@ def _draw_chest(spec: PhantomSpec, rng: np.random.Generator) -> tuple[Floats, ND
     )
     coarse = space.coarser(COARSE_MM)
     skeleton = draw_skeleton(spec.body, rng)
-    distance = lung_distance(coarse, spec.body, skeleton)
+    distance = lung_distance(coarse, spec.body, skeleton, rng)
     lines = draw_lines(distance, coarse, spec.body, rng)
     inner = lung_hu(distance, coarse, space, spec.body, rng)
     draw_fissures(inner, space, spec.body, rng)

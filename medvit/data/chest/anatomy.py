@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from medvit.data.chest.barrel import Axes, cavity_distance
 from medvit.data.chest.body import Body
 from medvit.data.chest.fields import (
     Floats,
@@ -18,44 +19,23 @@ from medvit.data.chest.fields import (
 from medvit.data.chest.skeleton import Skeleton
 from medvit.data.chest.tubes import draw_distance
 
-Axes = tuple[Floats, Floats, Floats]
-
 FAT_HU, MUSCLE_HU, LIVER_HU = -100.0, 50.0, 60.0
-
-
-def cavity_distance(axes: Axes, body: Body) -> Floats:
-    """Return the distance to the inner chest wall: a barrel with two rounded tops."""
-    z, y, x = axes
-    turn_mm = body.apex_mm - 0.62 * (body.apex_mm + 40)  # where the barrel starts to close
-    up = np.maximum(z - turn_mm, 0) / np.float32(body.apex_mm - turn_mm)
-    back = y - np.float32(0.14 * body.half_depth_mm) * up * up
-    aside = (np.abs(x) - np.float32(0.4 * body.half_width_mm)) / np.float32(
-        0.6 * body.half_width_mm
-    )
-    aside = np.where(
-        aside < 0, aside * (np.float32(0.15) + np.float32(0.6) * np.minimum(up, 1)), aside
-    )
-    power = np.float32(2.3)
-    depth = np.abs(back) / np.float32(body.half_depth_mm)
-    level = (np.abs(aside) ** power + depth**power + up**power) ** (1 / power)
-    distance: Floats = (level - 1) * np.float32(
-        0.33 * body.half_width_mm + 0.38 * body.half_depth_mm
-    )
-    return distance
 
 
 def mediastinum_distance(axes: Axes, body: Body) -> Floats:
     """Return the distance to what lies between the lungs: heart, vessels, hila, fat."""
     z, y, x = axes
-    wide = np.exp(-(((y + 4) / 34) ** 2))
+    wide = np.exp(-(((y + 6) / 32) ** 2))
     low = ramp(-z, 20, 110)
-    half = 7 + wide * (19 + 14 * low) + 26 * low * ramp(-y, 20, 70)
+    high = ramp(z, 20, 60)
+    front = ramp(-y, 0.62 * body.half_depth_mm, 1.05 * body.half_depth_mm)
+    half = 4 + wide * (24 + 6 * high + 12 * low) + 24 * low * ramp(-y, 20, 70) + 16 * front
     middle = np.abs(x - 3 - 8 * low) - half
     r = body.heart_mm
     heart = ellipsoid(axes, heart_centre(body), (0.86 * r, 0.88 * r, r))
     out = smooth_min(middle.astype(np.float32), heart, 14)
     for side in (-1, 1):
-        hilum = ellipsoid(axes, (-14, 4, side * 34), (27, 19, 14))
+        hilum = ellipsoid(axes, (-14, 4, side * 33), (27, 19, 16))
         out = smooth_min(out, hilum, 8)
     arch = ellipsoid(axes, (38, 4, 14), (19, 34, 25))
     aorta = np.hypot(x - 24, y - 0.42 * body.half_depth_mm) - 14
@@ -88,12 +68,17 @@ def dome_distance(axes: Axes, body: Body) -> Floats:
     return smooth_min(smooth_min(right, left, 20), np.broadcast_to(floor, right.shape), 12)
 
 
-def lung_distance(space: Space, body: Body, skeleton: Skeleton) -> Floats:
+def lung_distance(space: Space, body: Body, skeleton: Skeleton, rng: np.random.Generator) -> Floats:
     """Return the distance to the lungs' surface, negative inside either lung."""
     axes = space.axes()
     lungs = cavity_distance(axes, body)
-    lungs = smooth_max(lungs, -mediastinum_distance(axes, body), 6)
-    lungs = smooth_max(lungs, -dome_distance(axes, body), 3)
+    uneven = rolling(rng, space, scale_mm=34)
+    lungs = lungs + 1.2 * uneven
+    middle = (
+        mediastinum_distance(axes, body) + 2.6 * uneven + 1.2 * rolling(rng, space, scale_mm=14)
+    )
+    lungs = smooth_max(lungs, -middle, 6)
+    lungs = smooth_max(lungs, -dome_distance(axes, body) - 2 * uneven, 3)
     spine = skeleton.spine_distance(axes) - 4
     lungs = smooth_max(lungs, -spine, 8)
     ribs = np.full(space.shape, 12, np.float32)
@@ -169,9 +154,9 @@ def _skin_distance(axes: Axes, body: Body) -> Floats:
     z, y, x = axes
     wall = 12 + body.muscle_mm + body.fat_mm
     shoulders = 62 * ramp(z, body.apex_mm - 75, body.apex_mm + 25)
-    wide = body.half_width_mm + wall + shoulders
-    deep = body.half_depth_mm + wall + 4 - 10 * ramp(z, 40, body.apex_mm + 20)
-    power = np.float32(2.6)
+    wide = body.half_width_mm + wall + 4 + shoulders
+    deep = body.half_depth_mm + wall + 8 - 10 * ramp(z, 40, body.apex_mm + 20)
+    power = np.float32(2.25)
     hollow = 0.05 * np.exp(-((x / 25) ** 2))  # the dip along spine and sternum
     level = (np.abs(x / wide) ** power + np.abs((y - 5) / deep) ** power) ** (1 / power) + hollow
     distance: Floats = ((level - 1) * (0.5 * wide + 0.5 * deep)).astype(np.float32)

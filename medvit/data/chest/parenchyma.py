@@ -45,12 +45,12 @@ def draw_lines(coarse_lungs: Floats, coarse: Space, body: Body, rng: np.random.G
             grown = grow_tree(rng, root, at, tip_radius_mm=rng.uniform(0.42, 0.55))
             vessels.append(grown)
             if tree == "artery":
-                airways.append(beside(grown, thickest_share=0.85, least_mm=1.25))
+                airways.append(beside(grown, thickest_share=0.85, least_mm=1.7))
         if body.has_scars:
             vessels.extend(_scars(np.flatnonzero((depth < -1) & (depth > -12)), coarse, rng))
     tubes = join(airways)
     outer = tubes.copy()
-    outer[:, 6:] = outer[:, 6:] * 1.15 + 0.55
+    outer[:, 6:] = outer[:, 6:] * 1.1 + 0.45
     return Lines(join(vessels), outer, tubes)
 
 

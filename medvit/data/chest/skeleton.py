@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from medvit.data.chest.barrel import wall_point
 from medvit.data.chest.body import Body
 from medvit.data.chest.fields import Floats, Space, filled, rolling
 from medvit.data.chest.tubes import Tubes, draw_distance, join, tubes_along
@@ -111,19 +112,11 @@ def _rib(
     height = body.apex_mm + 12 - number * spacing_mm * 0.98
     fall = 20 + 5.5 * number
     z = height - fall * np.sin(np.pi / 2 * np.minimum(t * 1.25, 1)) + 10 * np.maximum(t - 0.8, 0)
-    turn_mm = body.apex_mm - 0.62 * (body.apex_mm + 40)
-    up = np.clip((z - turn_mm) / (body.apex_mm - turn_mm), 0, 0.985)
-    shrink = (1 - up**2.3) ** (1 / 2.3)
-    angle = np.pi * t
-    gap_mm = 5.5
-    wide = body.half_width_mm * (0.4 + 0.6 * shrink) + gap_mm
-    deep = body.half_depth_mm * shrink + gap_mm
-    corner = 2 / 2.3
-    x = side * wide * np.sign(np.sin(angle)) * np.abs(np.sin(angle)) ** corner
-    y = deep * np.sign(np.cos(angle)) * np.abs(np.cos(angle)) ** corner
-    y = y + 0.14 * body.half_depth_mm * up**2
-    y = np.minimum(y, spine_y_mm + 26)
-    points = np.column_stack([z, y, x])
+    z = np.minimum(z, body.apex_mm - 3)
+    points = wall_point(z, side * np.pi * t, body)
+    from_axis = np.maximum(np.hypot(points[:, 1], points[:, 2]), 1)
+    points[:, 1:] *= (1 + 6 / from_axis)[:, None]
+    points[:, 1] = np.minimum(points[:, 1], spine_y_mm + 26)
     radii = rng.uniform(4.2, 5.2) * np.ones(len(t))
     radii[t > 0.88] *= 1.25  # the swollen joint between bone and cartilage
     return tubes_along(points, radii)
