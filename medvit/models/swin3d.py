@@ -101,7 +101,8 @@ class SwinBlock(nn.Module):
         """Transform (b, z, y, x, c)."""
         x = x + self.drop_path(self._attend(self.norm1(x), window, shift, index))
         hidden = F.gelu(self.fc1(self.norm2(x)))
-        return x + self.drop_path(self.fc2(hidden))
+        out: Tensor = x + self.drop_path(self.fc2(hidden))
+        return out
 
     def _attend(self, x: Tensor, window: Side, shift: Side, index: BiasIndex) -> Tensor:
         _, d, h, w, _ = x.shape

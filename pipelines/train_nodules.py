@@ -1,0 +1,158 @@
+"""Train the nodule detector: backgrounds -> crops with nodules -> detector -> model version."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from pydantic import Field
+
+from medvit.errors import ConfigError
+from medvit.workspace import Workspace
+from pipelines.config import Settings, write_config
+
+if TYPE_CHECKING:
+    from medvit.data.nodule_crops import Background
+    from medvit.io.case import Case
+    from medvit.learn.fit import EpochReport
+
+SPACING_MM = 1.0
+
+
+class ScanSource(Settings):
+    """A real scan to put nodules into."""
+
+    source: str = Field(description="folder of a series below data.root")
+    weight: int = Field(1, ge=1, description="how many phantoms it counts for")
+    ignored_xyzd_mm: tuple[tuple[float, float, float, float], ...] = ()
+
+
+class DataSettings(Settings):
+    """Where crops come from."""
+
+    phantoms: int = Field(48, ge=1)
+    phantom_seed: int = Field(1000, ge=0)
+    validation_phantoms: int = Field(6, ge=0)
+    root: Path | None = None
+    scans: tuple[ScanSource, ...] = ()
+
+
+class ModelSettings(Settings):
+    """What is trained."""
+
+    name: str = "nodule-swin3d"
+    backbone: Literal["swin3d_tiny", "swin3d_base"] = "swin3d_tiny"
+    width: int = Field(32, ge=8, description="channels of the pyramid")
+
+
+class TrainSettings(Settings):
+    """How it is trained."""
+
+    epochs: int = Field(30, ge=1)
+    crops_per_epoch: int = Field(320, ge=1)
+    batch_size: int = Field(4, ge=1)
+    lr: float = Field(1e-3, gt=0)
+    weight_decay: float = Field(0.05, ge=0)
+    crop_side: int = Field(64, ge=32, multiple_of=32, description="voxels of 1 mm")
+    max_minutes: float | None = Field(None, gt=0)
+    seed: int = Field(7, ge=0)
+    workers: int = Field(1, ge=0, description="processes that draw crops")
+
+
+class NoduleConfig(Settings):
+    """Settings of `medvit train` for nodules."""
+
+    task: Literal["detect"]
+    data: DataSettings = DataSettings()
+    model: ModelSettings = ModelSettings()
+    train: TrainSettings = TrainSettings()
+
+
+def run(
+    config: NoduleConfig,
+    workspace: Workspace,
+    *,
+    folder: Path | None = None,
+    progress: Callable[[EpochReport], None] | None = None,
+) -> dict[str, object]:
+    """Train, measure on validation phantoms, register the model, and say where it is.
+
+    Args:
+        folder: A run folder to go on from; None starts a new one.
+
+    Raises:
+        ConfigError: If a scan named in the config is not below `data.root`.
+    """
+    import torch
+    from torch.utils.data import DataLoader
+
+    from medvit.data.nodule_crops import CropSettings, FreshCrops, NoduleCrops, collate
+    from medvit.learn.fit import FitSettings, fit
+    from medvit.learn.nodules import NoduleObjective
+    from medvit.models.builders import nodule_detector
+
+    folder = folder or workspace.new_run("train")
+    write_config(folder / "config.yaml", config)
+    train = config.train
+    torch.manual_seed(train.seed)
+    detector = nodule_detector(backbone=config.model.backbone, width=config.model.width)
+    crops = NoduleCrops(
+        _backgrounds(config.data, workspace.cache / "backgrounds"),
+        CropSettings(side=train.crop_side),
+        seed=train.seed,
+    )
+    batches = DataLoader(
+        crops,
+        batch_size=train.batch_size,
+        sampler=FreshCrops(train.crops_per_epoch),
+        num_workers=train.workers,
+        collate_fn=collate,
+        multiprocessing_context="spawn" if train.workers else None,
+        persistent_workers=train.workers > 0,
+    )
+    settings = FitSettings(
+        epochs=train.epochs,
+        lr=train.lr,
+        weight_decay=train.weight_decay,
+        max_minutes=train.max_minutes,
+        seed=train.seed,
+        precision="bf16-mixed",
+    )
+    objective = NoduleObjective(detector, spacing_mm=SPACING_MM)
+    result = fit(objective, batches, settings=settings, folder=folder, progress=progress)
+    return _register(config, workspace, folder, detector, result)
+
+
+def _backgrounds(data: DataSettings, cache: Path) -> list[Background]:
+    from medvit.data.backgrounds import phantom_background, scan_background
+    from medvit.data.nodule_crops import load_background, save_background
+    from medvit.io.readers import open_volume
+
+    cache.mkdir(parents=True, exist_ok=True)
+    found = []
+    for seed in range(data.phantom_seed, data.phantom_seed + data.phantoms):
+        path = cache / f"phantom-{seed}"
+        if not path.with_suffix(".npz").is_file():
+            save_background(path, phantom_background(seed, spacing_mm=SPACING_MM))
+        found.append(load_background(path))
+    if data.root is None:
+        return found
+    for scan in data.scans:
+        background = scan_background(
+            open_volume(_find_case(data.root / scan.source)),
+            scan.ignored_xyzd_mm,
+            spacing_mm=SPACING_MM,
+        )
+        found += [background] * scan.weight
+    return found
+
+
+def _find_case(source: Path) -> Case:
+    from medvit.io.discover import discover
+
+    cases = [case for case in discover(source).cases if case.kind == "ct"]
+    if len(cases) != 1:
+        msg = f"{source}: one CT series expected, {len(cases)} found"
+        raise ConfigError(msg, hint="name the folder of one series in data.scans")
+    return cases[0]
