@@ -1,0 +1,152 @@
+"""The head of a report: counts, how it was made, and what could not be trusted."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+
+from medvit.findings.finding import CaseResult
+from medvit.report.markup import Html, join, tag
+from medvit.report.summary import ReportSummary
+from medvit.report.words import counted, duration, memory, pill
+
+WORST_FIRST = ("fail", "refuse", "repair")
+MOST_DISTRUSTED = 1000
+
+
+def header(summary: ReportSummary) -> Html:
+    """Return title, source, date and the warning that belongs on every report."""
+    when = summary.finished_at.strftime("%d %B %Y, %H:%M %Z").lstrip("0")
+    return tag(
+        "header",
+        tag("p", "medvit", tag("span", "scan report"), class_="brand"),
+        tag("h1", ", ".join(summary.sources)),
+        tag("p", when, class_="when"),
+        tag(
+            "p",
+            tag("strong", "Research software, not a medical device."),
+            " Nothing here is a diagnosis. Findings are candidates for a trained reader to judge.",
+            class_="warning",
+        ),
+    )
+
+
+def counts(results: Sequence[CaseResult]) -> Html:
+    """Return the figures a reader asks for first."""
+    verdicts = Counter(result.verdict for result in results)
+    found = sum(len(result.findings) for result in results)
+    tiles = [
+        ("cases", len(results), "all"),
+        ("accepted", verdicts["accept"], "accept"),
+        ("repaired", verdicts["repair"], "repair"),
+        ("refused", verdicts["refuse"], "refuse"),
+        ("failed", verdicts["fail"], "fail"),
+        ("finding" if found == 1 else "findings", found, "findings"),
+    ]
+    return tag("section", *(_tile(*tile) for tile in tiles), class_="tiles", aria_label="Counts")
+
+
+def _tile(name: str, number: int, kind: str) -> Html:
+    state = f"tile tile-{kind}" + (" tile-zero" if number == 0 else "")
+    return tag("div", tag("b", f"{number:,}"), tag("span", name), class_=state)
+
+
+def provenance(summary: ReportSummary) -> Html:
+    """Return models, versions, time, memory and settings of the run."""
+    code = f"medvit {summary.version}" + (
+        f", commit {summary.commit[:12]}" if summary.commit else ""
+    )
+    took = f"{duration(summary.seconds)} on {summary.device}"
+    if summary.resumed:
+        took += f"; {counted(summary.resumed, 'case')} taken over from an interrupted run"
+    peak = f"{memory(summary.measured_peak_mb)} peak"
+    if summary.predicted_peak_mb is not None:
+        peak += f", {memory(summary.predicted_peak_mb)} predicted"
+    facts = [
+        *(_model_fact(model.task, model.reference, model.sha256) for model in summary.models),
+        _fact("Software", code),
+        _fact("Time", took),
+        _fact("Memory", peak),
+        _fact("Other files", f"{counted(summary.other_files, 'file')} that are no cases"),
+        *(_fact("Note", note) for note in summary.notes),
+    ]
+    return tag(
+        "section",
+        tag("h2", "How this was made"),
+        tag("dl", *facts, class_="facts"),
+        _settings(summary),
+    )
+
+
+def _model_fact(task: str, reference: str, sha256: str) -> Html:
+    shown = join(tag("b", reference), tag("code", f"sha256 {sha256}", class_="hash"))
+    return _fact(f"{task.capitalize()} model", shown)
+
+
+def _fact(name: str, value: object) -> Html:
+    return tag("div", tag("dt", name), tag("dd", value))
+
+
+def _settings(summary: ReportSummary) -> Html:
+    rows = [
+        tag("tr", tag("th", name, scope="row"), tag("td", tag("code", _shown(value))))
+        for name, value in sorted(summary.settings.items())
+    ]
+    title = tag("summary", f"Settings ({len(rows)})")
+    return tag("details", title, tag("table", tag("tbody", *rows), class_="settings"))
+
+
+def _shown(value: object) -> str:
+    if isinstance(value, list | tuple):
+        return ", ".join(map(str, value)) or "none"
+    return "none" if value is None else str(value)
+
+
+def distrust(results: Sequence[CaseResult]) -> Html:
+    """Return every case that was repaired, refused or failed, with the reason in a sentence."""
+    doubtful = [result for result in results if result.verdict in WORST_FIRST]
+    doubtful.sort(key=lambda r: (WORST_FIRST.index(r.verdict), r.case.source, r.case.series_uid))
+    title = tag("h2", "What could not be trusted")
+    if not doubtful:
+        text = "Every case was accepted as it is: nothing was repaired, refused or failed."
+        return tag("section", title, tag("p", text, class_="quiet"))
+    lead = (
+        "Refused and failed cases were not judged by any model; repaired ones were, "
+        "after the change that is named."
+    )
+    head = tag("tr", *(tag("th", name, scope="col") for name in ("Case", "Verdict", "Reason")))
+    rows = [_distrust_row(result) for result in doubtful[:MOST_DISTRUSTED]]
+    return tag(
+        "section",
+        title,
+        tag("p", lead, class_="quiet"),
+        tag("table", tag("thead", head), tag("tbody", *rows), class_="distrust"),
+        shown_of(len(rows), len(doubtful), "case", "cases.csv"),
+    )
+
+
+def shown_of(shown: int, total: int, noun: str, file: str) -> Html | None:
+    """Return a line that says how much is left out, or None when nothing is."""
+    if shown >= total:
+        return None
+    text = f"Shown here: {shown:,} of {counted(total, noun)}. All of them are in {file}."
+    return tag("p", text, class_="quiet capped")
+
+
+def _distrust_row(result: CaseResult) -> Html:
+    codes = [tag("code", code) for code in result.reason.split(";")]
+    return tag(
+        "tr",
+        tag("td", place(result)),
+        tag("td", pill(result.verdict)),
+        tag("td", tag("p", result.message or "no message"), tag("p", *codes, class_="codes")),
+    )
+
+
+def place(result: CaseResult) -> Html:
+    """Return where a case is: its source, and its series when it has one."""
+    series = result.case.series_uid
+    return join(
+        tag("span", result.case.source, class_="source"),
+        tag("span", series, class_="uid") if series else None,
+    )
