@@ -1,0 +1,62 @@
+"""The `medvit` command."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from typing import Annotated
+
+import typer
+from typer.exceptions import TyperException
+
+import medvit
+from apps.cli import app as review
+from apps.cli import demo, doctor, evaluate, inspect, models, phantom, scan, training
+from apps.cli.command import report
+from apps.cli.exit_codes import ExitCode
+
+os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
+
+cli = typer.Typer(
+    name="medvit",
+    add_completion=False,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+for group in (scan, inspect, demo, review, phantom, training, evaluate, models, doctor):
+    group.register(cli)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command line and leave with its exit code."""
+    sys.exit(run(sys.argv[1:] if arguments is None else arguments))
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run one command and return its exit code."""
+    try:
+        code = cli(list(arguments), prog_name="medvit", standalone_mode=False)
+    except TyperException as error:
+        hint = "see `medvit --help`"
+        report("usage", error.format_message(), hint, as_json="--json" in arguments)
+        return ExitCode.UNUSABLE
+    return int(code or 0)
+
+
+@cli.callback()
+def root(
+    version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False,
+) -> None:
+    """Find lung nodules in CT and defects in surface images.
+
+    Research software, not a medical device.
+    """
+    if version:
+        print(f"medvit {medvit.__version__}")
+        raise typer.Exit
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,84 @@
+"""`medvit scan`: folders in, findings out."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from apps.cli.command import command
+from apps.cli.exit_codes import ExitCode
+from apps.cli.session import Session
+from medvit.errors import InputError
+
+if TYPE_CHECKING:
+    from pipelines.scan import ScanSummary
+
+EXTRAS = ("luna16",)
+
+
+def register(cli: typer.Typer) -> None:
+    """Add the command."""
+    command(cli, "scan", example="medvit scan scans/ --out out/scans")(scan)
+
+
+def scan(
+    session: Session,
+    sources: Annotated[
+        list[Path], typer.Argument(metavar="SOURCE...", help="Folders or files to scan.")
+    ],
+    out: Annotated[Path, typer.Option(help="Folder for tables and report; a rerun goes on there.")],
+    task: Annotated[
+        Literal["auto", "nodule", "defect"],
+        typer.Option(help="What to look for; auto: nodules in CT, defects in images."),
+    ] = "auto",
+    model: Annotated[
+        str, typer.Option(metavar="NAME[@VERSION]", help="Model to use; default: the shipped one.")
+    ] = "",
+    write: Annotated[str, typer.Option(metavar="LIST", help="More files, by commas: luna16.")] = "",
+) -> ExitCode:
+    """Find nodules in CT scans and defects in images.
+
+    Writes cases.csv, findings.csv, report.html and run.json into --out. A scan that
+    was stopped goes on when the same command is given again.
+    """
+    from pipelines.scan import ScanSettings, run
+
+    extras = [word.strip() for word in write.split(",") if word.strip()]
+    for extra in extras:
+        if extra not in EXTRAS:
+            msg = f"--write {extra}: no such format"
+            raise InputError(msg, hint=f"formats: {', '.join(EXTRAS)}")
+    settings = ScanSettings(
+        sources=tuple(sources), out=out, task=task, model=model or None, write=tuple(extras)
+    )
+    with session.progress("scan") as advance:
+        summary = run(settings, workspace=session.workspace, progress=advance)
+    session.answer(summary.as_json(), *lines_of(summary))
+    return code_of_scan(summary)
+
+
+def lines_of(summary: ScanSummary) -> list[str]:
+    """Return a scan's summary for people."""
+    verdicts = ("accept", "repair", "refuse", "fail")
+    counts = ", ".join(f"{getattr(summary, name)} {name}" for name in verdicts)
+    resumed = f" ({summary.resumed} of them done before)" if summary.resumed else ""
+    lines = [
+        f"{summary.cases} cases{resumed}: {counts}; {summary.findings} findings",
+        f"{summary.seconds:.1f} s, peak memory {summary.measured_peak_mb:.0f} MiB",
+        f"report: {summary.out / 'report.html'}",
+    ]
+    if summary.internal_errors:
+        log = summary.run / "errors.log"
+        lines.append(f"{summary.internal_errors} cases met a fault in medvit itself: see {log}")
+    return lines
+
+
+def code_of_scan(summary: ScanSummary) -> ExitCode:
+    """Return the exit code that a scan ends with."""
+    if summary.internal_errors:
+        return ExitCode.BUG
+    if summary.accept + summary.repair == 0:
+        return ExitCode.ALL_FAILED
+    return ExitCode.SOME_FAILED if summary.refuse + summary.fail else ExitCode.DONE

@@ -1,0 +1,1 @@
+"""The steps of a scan, one file each."""

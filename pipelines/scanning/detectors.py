@@ -1,0 +1,64 @@
+"""The models that a scan needs, loaded once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import nn
+
+from medvit.errors import InputError
+from medvit.io.case import Kind
+from medvit.models.weights import ModelCard, load_model
+from medvit.registry.registry import ModelVersion, Task, find_model
+from medvit.workspace import Workspace
+
+TASK_OF_KIND: dict[Kind, Task] = {"ct": "nodule", "image": "defect"}
+Device = Literal["auto", "cpu", "cuda"]
+
+
+@dataclass(frozen=True, slots=True)
+class Detector:
+    """A model that is loaded and ready."""
+
+    version: ModelVersion
+    module: nn.Module
+    card: ModelCard
+
+
+def load_detectors(
+    kinds: Iterable[Kind], reference: str | None, *, device: torch.device, workspace: Workspace
+) -> dict[Kind, Detector]:
+    """Return a detector for each kind of case.
+
+    Args:
+        reference: `name` or `name@version`; serves the kind that it was trained for, the
+            others get the default model of their task.
+
+    Raises:
+        ModelError: If a model is unknown, was altered, or does not fit.
+    """
+    named = find_model(reference, models=workspace.models) if reference else None
+    detectors = {}
+    for kind in sorted(set(kinds)):
+        task = TASK_OF_KIND[kind]
+        own = named if named is not None and named.task == task else None
+        version = own or find_model(None, task=task, models=workspace.models)
+        module, card = load_model(version.folder)
+        detectors[kind] = Detector(version, module.to(device), card)
+    return detectors
+
+
+def choose_device(wanted: Device) -> torch.device:
+    """Return the device to compute on; `auto` takes a GPU when there is one.
+
+    Raises:
+        InputError: If CUDA is asked for and not there.
+    """
+    there = torch.cuda.is_available()
+    if wanted == "cuda" and not there:
+        msg = "no CUDA device was found, but --device cuda asks for one"
+        raise InputError(msg, hint="leave --device out to compute on the processor")
+    return torch.device("cuda" if there and wanted != "cpu" else "cpu")

@@ -1,0 +1,142 @@
+"""The journal of a scan: each finished case on the disk before the next one starts.
+
+A scan that was killed reads it back and goes on with the rest. An entry counts
+only while all that determines the result is unchanged; see `case_key`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import hashlib
+import json
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any
+
+from medvit import atomic
+from medvit.errors import InputError
+from medvit.findings.finding import CaseResult, Finding
+from medvit.io.case import Case
+
+FOLDER = ".journal"
+FORMAT = 1
+"""Raise this when entries change their form or results change for another reason."""
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A finished case with the pictures that the report shows of it.
+
+    Attributes:
+        pictures: Data URIs, by finding id or case id.
+    """
+
+    result: CaseResult
+    pictures: Mapping[str, str]
+
+
+@contextlib.contextmanager
+def exclusive(out: Path) -> Iterator[None]:
+    """Keep a second scan out of a folder for as long as this process lives.
+
+    Raises:
+        InputError: If the folder cannot be used, or another scan is using it.
+    """
+    path = out / FOLDER / "lock"
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        stream = path.open("a+", encoding="ascii")
+    except OSError as error:
+        msg = f"the output folder {out} cannot be used: {error.strerror}"
+        raise InputError(msg, hint="name a folder you may write to with --out") from error
+    with stream:
+        try:
+            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            stream.seek(0)
+            owner = stream.read().strip() or "unknown"
+            msg = f"another scan (process {owner}) is writing to {out}"
+            raise InputError(msg, hint="wait for it, or choose another --out") from error
+        stream.truncate(0)
+        stream.write(str(os.getpid()))
+        stream.flush()
+        yield
+
+
+def case_key(case: Case, **settings: object) -> str:
+    """Return a hash of all that determines the result of a case.
+
+    Args:
+        settings: Versions, model hash and options that matter; JSON values.
+    """
+    files = [(str(path), *_stamp(path)) for path in sorted(case.files)]
+    parts = {
+        "format": FORMAT,
+        "case": (case.case_id, case.kind, case.source, case.series_uid),
+        "files": files,
+        "settings": settings,
+    }
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+
+
+class Journal:
+    """Entries of one output folder."""
+
+    def __init__(self, out: Path) -> None:
+        self._folder = out / FOLDER
+
+    def find(self, case: Case, key: str) -> Entry | None:
+        """Return the finished case if nothing that determines it has changed."""
+        try:
+            stored = json.loads(self._path(case).read_text(encoding="utf-8"))
+            if stored["key"] != key:
+                return None
+            return Entry(_result_from(case, stored["result"]), stored["pictures"])
+        except (OSError, ValueError, KeyError, TypeError):
+            return None  # missing, or not ours: the case is scanned again
+
+    def add(self, entry: Entry, key: str) -> None:
+        """Write a finished case to the disk.
+
+        Raises:
+            InputError: If the output folder is full or gone.
+        """
+        path = self._path(entry.result.case)
+        stored = {
+            "key": key,
+            "result": _plain(entry.result),
+            "pictures": dict(entry.pictures),
+        }
+        try:
+            atomic.write_text(path, json.dumps(stored))
+        except OSError as error:
+            msg = f"{path} cannot be written: {error.strerror}"
+            hint = "free some space; the same command goes on where this one stopped"
+            raise InputError(msg, hint=hint) from error
+
+    def _path(self, case: Case) -> Path:
+        return self._folder / f"{case.case_id}.json"
+
+
+def _stamp(path: Path) -> tuple[int, int]:
+    """Return size and time of change; zeros for a file that cannot be asked."""
+    try:
+        status = path.stat()
+    except OSError:
+        return (0, 0)
+    return (status.st_size, status.st_mtime_ns)
+
+
+def _plain(result: CaseResult) -> dict[str, Any]:
+    names = [field.name for field in fields(result) if field.name not in {"case", "findings"}]
+    plain: dict[str, Any] = {name: getattr(result, name) for name in names}
+    plain["findings"] = [asdict(finding) for finding in result.findings]
+    return plain
+
+
+def _result_from(case: Case, plain: dict[str, Any]) -> CaseResult:
+    findings = tuple(Finding(**finding) for finding in plain["findings"])
+    return CaseResult(**{**plain, "case": case, "findings": findings})
