@@ -152,7 +152,7 @@ def _draw_chest(spec: PhantomSpec, rng: np.random.Generator) -> tuple[Floats, ND
     distance = lung_distance(coarse, spec.body, skeleton, rng)
     lines = draw_lines(distance, coarse, spec.body, rng)
     inner = lung_hu(distance, coarse, space, spec.body, rng)
-    draw_fissures(inner, space, spec.body, rng)
+    draw_fissures(inner, space, rng)
     lungs = refine(distance, coarse, space)
     hu = refine(tissue_hu(coarse, spec.body, skeleton, rng), coarse, space)
     share, air = draw_lines_into(np.zeros(space.shape, np.float32), lines, space)
@@ -206,6 +206,6 @@ def _planted(nodule: NoduleSpec, site: SiteKind, affine: Affine) -> PlantedNodul
 
 def _lung_box(body: Body) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Return the corners (z, y, x) mm of a box around both lungs."""
-    low = np.array([body.right_dome_mm - 88, -body.half_depth_mm, -body.half_width_mm])
+    low = np.array([body.right_dome_mm - 80, -body.half_depth_mm, -body.half_width_mm])
     high = np.array([body.apex_mm, body.half_depth_mm + 4, body.half_width_mm])
     return low, high

@@ -64,7 +64,7 @@ def dome_distance(axes: Axes, body: Body) -> Floats:
         (body.right_dome_mm - 14 - reach, -0.1 * half_depth, 0.48 * half_width),
         (reach, 0.97 * half_depth, 0.54 * half_width),
     )
-    floor = z - np.float32(body.right_dome_mm - 88)
+    floor = z - np.float32(body.right_dome_mm - 80)
     return smooth_min(smooth_min(right, left, 20), np.broadcast_to(floor, right.shape), 12)
 
 

@@ -24,7 +24,7 @@ def cavity_distance(axes: Axes, body: Body) -> Floats:
     inner = np.float32(0.2) + np.float32(0.65) * np.minimum(up, 1)
     aside = np.where(aside < 0, aside * inner, aside)
     power = np.float32(2.15)
-    level = (np.abs(aside) ** power + np.abs(back) ** power + up**power) ** (1 / power)
+    level = (np.abs(aside) ** power + np.abs(back) ** power + up ** np.float32(1.7)) ** (1 / power)
     mean_radius = np.float32(0.33 * body.half_width_mm + 0.38 * body.half_depth_mm)
     distance: Floats = ((level - 1) * mean_radius).astype(np.float32)
     return distance

@@ -49,12 +49,12 @@ class Body:
 
 def draw_body(rng: np.random.Generator) -> Body:
     """Draw an adult."""
-    half_width_mm = float(rng.uniform(118, 150))
+    half_width_mm = float(rng.uniform(112, 143))
     return Body(
         half_width_mm=half_width_mm,
-        half_depth_mm=float(half_width_mm * rng.uniform(0.64, 0.8)),
-        apex_mm=float(rng.uniform(95, 130)),
-        right_dome_mm=float(rng.uniform(-105, -55)),
+        half_depth_mm=float(half_width_mm * rng.uniform(0.62, 0.76)),
+        apex_mm=float(rng.uniform(90, 120)),
+        right_dome_mm=float(rng.uniform(-92, -50)),
         heart_mm=float(rng.uniform(52, 68)),
         fat_mm=float(rng.choice([rng.uniform(4, 12), rng.uniform(10, 35)])),
         muscle_mm=float(rng.uniform(9, 18)),
@@ -62,7 +62,7 @@ def draw_body(rng: np.random.Generator) -> Body:
         lung_hu=float(rng.uniform(-885, -810)),
         gradient_hu=float(rng.uniform(30, 100)),
         emphysema=float(rng.choice([0.0, rng.uniform(0.02, 0.3)], p=[0.75, 0.25])),
-        n_tips=int(rng.integers(900, 1700)),
+        n_tips=int(rng.integers(1300, 2600)),
         turn=float(np.deg2rad(rng.normal(0, 3))),
         has_scars=bool(rng.random() < 0.6),
         has_caps=bool(rng.random() < 0.4),

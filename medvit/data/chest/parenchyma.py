@@ -42,7 +42,7 @@ def draw_lines(coarse_lungs: Floats, coarse: Space, body: Body, rng: np.random.G
         for tree in ("artery", "vein"):
             at = _points(rng.choice(tips, body.n_tips), coarse, rng)
             root = np.array([-4.0 if tree == "artery" else -26.0, 2.0, side * 30.0])
-            grown = grow_tree(rng, root, at, tip_radius_mm=rng.uniform(0.42, 0.55))
+            grown = grow_tree(rng, root, at, tip_radius_mm=rng.uniform(0.36, 0.5))
             vessels.append(grown)
             if tree == "artery":
                 airways.append(beside(grown, thickest_share=0.85, least_mm=1.7))
@@ -86,16 +86,32 @@ def lung_hu(
     return out
 
 
-def draw_fissures(hu: Floats, space: Space, body: Body, rng: np.random.Generator) -> None:
-    """Thin oblique sheets, two on the right and one on the left."""
-    z, y, x = space.axes()
-    bend = rng.uniform(-0.25, 0.25, 4)
-    oblique = z + 12 + 0.9 * (y - 5) + 14 * np.cos(x / 60 + bend[0]) + 8 * bend[1]
-    thickness = np.float32(max(0.35, 0.45 * min(space.step_mm)))
-    sheet = np.clip(1 - np.abs(oblique) / (1.35 * thickness * 2), 0, 1)
-    level = z + 6 + 12 * np.cos((y + 40) / 45 + bend[2]) - 0.1 * x
-    minor = np.clip(1 - np.abs(level) / (2 * thickness), 0, 1) * (x < 0) * (oblique < 0)
-    hu += np.maximum(sheet, minor) * np.float32(rng.uniform(90, 260))
+def draw_fissures(hu: Floats, space: Space, rng: np.random.Generator) -> None:
+    """Thin curved sheets, two on the right and one on the left, in place."""
+    _, y, x = (axis[0] for axis in space.axes())
+    bend = rng.uniform(-1, 1, 4)
+    raised_hu = float(rng.uniform(90, 260))
+    oblique = -12 - 0.9 * (y - 5) - 14 * np.cos(x / 60 + 0.25 * bend[0]) - 8 * bend[1]
+    _draw_sheet(hu, oblique, space, raised_hu=raised_hu)
+    level = -6 - 12 * np.cos((y + 40) / 45 + 0.25 * bend[2]) + 0.1 * x
+    is_minor = (x < 0) & (level > oblique)
+    _draw_sheet(hu, np.where(is_minor, level, np.nan), space, raised_hu=raised_hu)
+
+
+def _draw_sheet(hu: Floats, height_mm: Floats, space: Space, *, raised_hu: float) -> None:
+    """Raise the voxels within half a millimetre of a surface given by its height (y, x)."""
+    step = space.step_mm[0]
+    slope = np.hypot(*np.gradient(height_mm, *space.step_mm[1:]))
+    half = 0.7 * np.sqrt(1 + slope**2)  # along z, for 0.7 mm across
+    middle = (height_mm - space.origin_mm[0]) / step
+    reach = int(np.ceil(2.5 / step))
+    for offset in range(-reach, reach + 1):
+        level = np.floor(middle) + offset
+        seen = (level >= 0) & (level < space.shape[0])
+        weight = np.clip(1 - np.abs(level - middle) * step / half, 0, 1)
+        rows, columns = np.nonzero(seen & (weight > 0))
+        levels = level[rows, columns].astype(np.intp)
+        hu[levels, rows, columns] += np.float32(raised_hu) * weight[rows, columns]
 
 
 def draw_lines_into(share: Floats, lines: Lines, space: Space) -> tuple[Floats, Floats]:

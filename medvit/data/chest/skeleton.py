@@ -109,10 +109,10 @@ def _rib(
     # Ribs 11 and 12 end at the side; the others reach the front.
     end = 0.93 if number < 10 else 0.5 - 0.12 * (number - 10)
     t = np.linspace(0.06, end, 26)
-    height = body.apex_mm + 12 - number * spacing_mm * 0.98
-    fall = 20 + 5.5 * number
+    height = body.apex_mm + 6 - number * spacing_mm * 0.98
+    fall = 22 + 5.0 * number
     z = height - fall * np.sin(np.pi / 2 * np.minimum(t * 1.25, 1)) + 10 * np.maximum(t - 0.8, 0)
-    z = np.minimum(z, body.apex_mm - 3)
+    z = np.minimum(z, body.apex_mm - 8)
     points = wall_point(z, side * np.pi * t, body)
     from_axis = np.maximum(np.hypot(points[:, 1], points[:, 2]), 1)
     points[:, 1:] *= (1 + 6 / from_axis)[:, None]
