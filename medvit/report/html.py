@@ -11,7 +11,7 @@ from medvit.atomic import write_bytes
 from medvit.findings.finding import CaseResult
 from medvit.report.images import images
 from medvit.report.markup import Html, join, tag
-from medvit.report.overview import counts, distrust, header, provenance
+from medvit.report.overview import contents, counts, distrust, header, provenance
 from medvit.report.scans import scans
 from medvit.report.summary import ReportSummary
 from medvit.report.thumbnails import data_uri
@@ -54,15 +54,15 @@ def report(
     """Return the HTML of a report; see `write_report`."""
     ordered = sorted(results, key=lambda r: (r.case.source, r.case.series_uid, r.case.case_id))
     pictures = _within_budget(ordered, thumbnails)
+    sections = {
+        ("provenance", "How this was made"): provenance(summary),
+        ("distrust", "What could not be trusted"): distrust(ordered),
+        ("scans", "CT scans"): scans(ordered, pictures),
+        ("images", "Images"): images(ordered, pictures),
+    }
+    names = {key[0]: key[1] for key, section in sections.items() if section is not None}
     body = tag(
-        "main",
-        header(summary),
-        counts(ordered),
-        provenance(summary),
-        distrust(ordered),
-        scans(ordered, pictures),
-        images(ordered, pictures),
-        _footer(),
+        "main", header(summary), counts(ordered), contents(names), *sections.values(), _footer()
     )
     return f"<!DOCTYPE html>\n{_page(summary, body)}\n"
 

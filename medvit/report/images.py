@@ -12,7 +12,7 @@ from medvit.report.words import NONE, counted, pill, probability_bar
 
 MOST_ROWS = 5000
 LABEL_BAR_PX = 160
-COLUMNS = ("Image", "Heat map", "Label", "Probability", "Box (x, y, width, height)", "Verdict")
+COLUMNS = ("Image", "Heat map", "Label", "Probability", "Box x, y, w, h", "Verdict")
 
 
 def images(results: Sequence[CaseResult], thumbnails: Mapping[str, str]) -> Html | None:

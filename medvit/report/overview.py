@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from medvit.findings.finding import CaseResult
 from medvit.report.markup import Html, join, tag
@@ -12,6 +12,8 @@ from medvit.report.words import counted, duration, memory, pill
 
 WORST_FIRST = ("fail", "refuse", "repair")
 MOST_DISTRUSTED = 1000
+UNFOLDED = 8
+"""Rows that are seen at once; the rest unfolds on a click, and always on paper."""
 
 
 def header(summary: ReportSummary) -> Html:
@@ -51,6 +53,12 @@ def _tile(name: str, number: int, kind: str) -> Html:
     return tag("div", tag("b", f"{number:,}"), tag("span", name), class_=state)
 
 
+def contents(names: Mapping[str, str]) -> Html:
+    """Return links to the sections of the report, by id."""
+    links = [tag("a", name, href=f"#{anchor}") for anchor, name in names.items()]
+    return tag("nav", *links, aria_label="Contents")
+
+
 def provenance(summary: ReportSummary) -> Html:
     """Return models, versions, time, memory and settings of the run."""
     code = f"medvit {summary.version}" + (
@@ -75,6 +83,7 @@ def provenance(summary: ReportSummary) -> Html:
         tag("h2", "How this was made"),
         tag("dl", *facts, class_="facts"),
         _settings(summary),
+        id="provenance",
     )
 
 
@@ -109,20 +118,33 @@ def distrust(results: Sequence[CaseResult]) -> Html:
     title = tag("h2", "What could not be trusted")
     if not doubtful:
         text = "Every case was accepted as it is: nothing was repaired, refused or failed."
-        return tag("section", title, tag("p", text, class_="quiet"))
+        return tag("section", title, tag("p", text, class_="quiet"), id="distrust")
     lead = (
         "Refused and failed cases were not judged by any model; repaired ones were, "
         "after the change that is named."
     )
-    head = tag("tr", *(tag("th", name, scope="col") for name in ("Case", "Verdict", "Reason")))
     rows = [_distrust_row(result) for result in doubtful[:MOST_DISTRUSTED]]
     return tag(
         "section",
         title,
         tag("p", lead, class_="quiet"),
-        tag("table", tag("thead", head), tag("tbody", *rows), class_="distrust"),
+        _distrust_table(rows[:UNFOLDED]),
+        _folded(rows[UNFOLDED:]),
         shown_of(len(rows), len(doubtful), "case", "cases.csv"),
+        id="distrust",
     )
+
+
+def _distrust_table(rows: Sequence[Html]) -> Html:
+    head = tag("tr", *(tag("th", name, scope="col") for name in ("Case", "Verdict", "Reason")))
+    return tag("table", tag("thead", head), tag("tbody", *rows), class_="distrust")
+
+
+def _folded(rows: Sequence[Html]) -> Html | None:
+    if not rows:
+        return None
+    title = tag("summary", counted(len(rows), "more case"))
+    return tag("details", title, _distrust_table(rows))
 
 
 def shown_of(shown: int, total: int, noun: str, file: str) -> Html | None:
@@ -146,7 +168,9 @@ def _distrust_row(result: CaseResult) -> Html:
 def place(result: CaseResult) -> Html:
     """Return where a case is: its source, and its series when it has one."""
     series = result.case.series_uid
+    source = result.case.source
     return join(
-        tag("span", result.case.source, class_="source"),
+        # A series that lies in the scanned folder itself has the source ".".
+        tag("span", result.case.root.name if source == "." else source, class_="source"),
         tag("span", series, class_="uid") if series else None,
     )

@@ -23,7 +23,8 @@ FIELD_MAX_MM = 160.0
 SCALE_BAR_MM = 10.0
 IMAGE_PX = 96
 JPEG_QUALITY = 80
-MARK = (255, 196, 0)
+MARK = (255, 158, 0)
+INK = (20, 26, 30)
 PAPER = (255, 255, 255)
 HEAT_COLD = np.array([255, 214, 64], np.float32)
 HEAT_HOT = np.array([226, 30, 30], np.float32)
@@ -153,7 +154,9 @@ def _mark(view: Image.Image, *, radius_px: float) -> None:
 
 def _draw_scale(view: Image.Image, *, px: float) -> None:
     y = view.height - 6
-    ImageDraw.Draw(view).line((6, y, 6 + px, y), fill=PAPER, width=2)
+    bar = ImageDraw.Draw(view)
+    bar.rectangle((5, y - 1, 7 + px, y + 2), fill=INK)
+    bar.rectangle((6, y, 6 + px, y + 1), fill=PAPER)
 
 
 def _fitted(rgb: NDArray[np.float32]) -> Image.Image:
