@@ -42,10 +42,10 @@ def draw_lines(coarse_lungs: Floats, coarse: Space, body: Body, rng: np.random.G
         for tree in ("artery", "vein"):
             at = _points(rng.choice(tips, body.n_tips), coarse, rng)
             root = np.array([-4.0 if tree == "artery" else -26.0, 2.0, side * 30.0])
-            grown = grow_tree(rng, root, at, tip_radius_mm=rng.uniform(0.36, 0.5))
+            grown = grow_tree(rng, root, at, tip_radius_mm=rng.uniform(0.44, 0.58))
             vessels.append(grown)
             if tree == "artery":
-                airways.append(beside(grown, thickest_share=0.85, least_mm=1.7))
+                airways.append(beside(grown, thickest_share=0.72, least_mm=2.1))
         if body.has_scars:
             vessels.extend(_scars(np.flatnonzero((depth < -1) & (depth > -12)), coarse, rng))
     tubes = join(airways)
@@ -90,7 +90,7 @@ def draw_fissures(hu: Floats, space: Space, rng: np.random.Generator) -> None:
     """Thin curved sheets, two on the right and one on the left, in place."""
     _, y, x = (axis[0] for axis in space.axes())
     bend = rng.uniform(-1, 1, 4)
-    raised_hu = float(rng.uniform(90, 260))
+    raised_hu = float(rng.uniform(30, 150))
     oblique = -12 - 0.9 * (y - 5) - 14 * np.cos(x / 60 + 0.25 * bend[0]) - 8 * bend[1]
     _draw_sheet(hu, oblique, space, raised_hu=raised_hu)
     level = -6 - 12 * np.cos((y + 40) / 45 + 0.25 * bend[2]) + 0.1 * x

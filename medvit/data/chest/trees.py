@@ -22,9 +22,9 @@ def grow_tree(
     runs part of the way to the middle of its tips, with the radius their number asks.
     """
     tubes: list[Points] = []
-    open_branches = [(root_mm, np.arange(len(tips_mm)), 0.0)]
+    open_branches = [(root_mm, np.arange(len(tips_mm)))]
     while open_branches:
-        start, members, bend = open_branches.pop()
+        start, members = open_branches.pop()
         count = len(members)
         radius = tip_radius_mm * count**MURRAY
         if count == 1:
@@ -32,11 +32,11 @@ def grow_tree(
             tubes.append(_bent(rng, start, end, radius, radius * 0.6))
             continue
         middle = tips_mm[members].mean(axis=0)
-        end = start + (middle - start) * rng.uniform(0.28, 0.5)
+        end = start + (middle - start) * rng.uniform(0.3, 0.5)
         halves = _halve(rng, tips_mm, members)
         largest = max(len(half) for half in halves)
         tubes.append(_bent(rng, start, end, radius, tip_radius_mm * largest**MURRAY))
-        open_branches.extend((end, half, bend) for half in halves)
+        open_branches.extend((end, half) for half in halves)
     return np.concatenate(tubes)
 
 
@@ -71,10 +71,11 @@ def _bent(
     rng: np.random.Generator, start: Points, end: Points, first_mm: float, last_mm: float
 ) -> Tubes:
     """Return a slightly curved branch in pieces of a few mm."""
-    length = float(np.linalg.norm(end - start))
-    pieces = int(np.clip(length / 5, 1, 6))
-    along = np.linspace(0, 1, pieces + 1)[:, None]
-    sideways = rng.normal(0, 0.09 * length, 3)
-    points = start + (end - start) * along + sideways * (4 * along * (1 - along))
-    radii = np.linspace(first_mm, last_mm, pieces + 1)
-    return np.column_stack([points[:-1], points[1:], radii[:-1], radii[1:]])
+    way = end - start
+    length = float(np.sqrt(way @ way))
+    pieces = min(max(int(length / 5), 1), 6)
+    along = np.arange(pieces + 1)[:, None] / pieces
+    sideways = rng.normal(0, 0.07 * length, 3)
+    points = start + way * along + sideways * (4 * along * (1 - along))
+    radii = first_mm + (last_mm - first_mm) * along
+    return np.concatenate([points[:-1], points[1:], radii[:-1], radii[1:]], axis=1)
