@@ -67,7 +67,7 @@ def stack_slices(headers: Sequence[SliceHeader]) -> Stack:
     order = np.argsort(places @ normal, kind="stable")
     places = places[order]
     numbers = np.arange(len(places)) - (len(places) - 1) / 2
-    spread = max(float(numbers @ numbers), 1.0)
+    spread = float(numbers @ numbers) or 1.0
     # Rounded to a picometre: positions such as 3 * 0.1 leave noise in the last digits.
     step = np.round(numbers @ places / spread, 9)
     grid = places.mean(axis=0) + numbers[:, None] * step

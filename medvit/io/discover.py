@@ -19,7 +19,7 @@ from medvit.errors import InputError, ReadError
 from medvit.io.case import Case, Kind
 from medvit.io.dicom_header import SliceHeader, read_header
 from medvit.io.sniff import IMAGE_SUFFIXES, SNIFF_BYTES, claims_dicom, is_nifti_name, kind_of
-from medvit.io.walk import Found, iter_files
+from medvit.io.walk import iter_files
 
 MEDIA_DIRECTORY = "1.2.840.10008.1.3.10"
 """SOP class of a DICOMDIR: a table of contents, not a case."""
@@ -58,10 +58,10 @@ def discover(source: Path, *, progress: Progress | None = None) -> Discovery:
         msg = f"{source}: no such file or folder"
         raise InputError(msg, hint="check the path; a disk may not be mounted")
     is_folder = root.is_dir()
-    found = iter_files(root) if is_folder else (Found(root),)
+    found = iter_files(root) if is_folder else (root,)
     search = _Search(root=root if is_folder else root.parent, is_named=not is_folder)
-    for count, item in enumerate(found, start=1):
-        search.look_at(item)
+    for count, path in enumerate(found, start=1):
+        search.look_at(path)
         if progress is not None:
             progress(count)
     return search.finish()
@@ -117,9 +117,8 @@ class _Search:
     )
     other_files: int = 0
 
-    def look_at(self, item: Found) -> None:
+    def look_at(self, path: Path) -> None:
         """Put one file where it belongs."""
-        path = item.path
         try:
             with path.open("rb", buffering=0) as file:
                 kind = kind_of(path, file.read(SNIFF_BYTES))

@@ -24,6 +24,12 @@ from medvit.io.dicom_header import unreadable
 MM_PER_UNIT = {"unknown": 1.0, "mm": 1.0, "meter": 1000.0, "micron": 0.001}
 """Length units of a NIfTI header; an unset one means mm by common use."""
 
+HEADER_BYTES = 348
+"""Length of a NIfTI-1 header."""
+
+SNIFFED_BYTES = 1024
+"""What nibabel reads of a file to tell its format."""
+
 PARSE_ERRORS = (ImageFileError, HeaderDataError, ValueError, TypeError, LookupError, struct.error)
 """What nibabel raises on a broken header."""
 
@@ -98,16 +104,26 @@ def _load(path: Path) -> Any:
     except GZIP_ERRORS as error:
         raise cut_short(path) from error
     except PARSE_ERRORS as error:
+        if _ends_in_header(path):
+            raise cut_short(path) from error
         msg = f"{path.name}: not a readable NIfTI header ({type(error).__name__})"
         raise ReadError(msg, reason="not_an_image", hint="write the volume again") from error
+
+
+def _ends_in_header(path: Path) -> bool:
+    """Return whether a file ends, or its compression breaks off, in the part nibabel looks at."""
+    try:
+        with gzip.open(path) if is_gzip(path) else path.open("rb") as file:
+            return len(file.read(SNIFFED_BYTES)) < HEADER_BYTES
+    except GZIP_ERRORS as error:
+        return not isinstance(error, gzip.BadGzipFile)
 
 
 def _turned(path: Path, image: Any) -> Grid:
     shape = _three_axes(path, image.shape)
     affine_ras = _straight_affine(path, image)
     order, flips = _way_to_lps(affine_ras)
-    header = image.header
-    slope, intercept = header.get_slope_inter()
+    voxels = image.dataobj
     return Grid(
         path=path,
         shape=(shape[order[0]], shape[order[1]], shape[order[2]]),
@@ -115,10 +131,10 @@ def _turned(path: Path, image: Any) -> Grid:
         stored_shape=shape,
         axes=(order[0], order[1], order[2]),
         is_flipped=(flips[0], flips[1], flips[2]),
-        dtype=header.get_data_dtype(),
-        offset=int(header.get_data_offset()),
-        slope=1.0 if slope is None else float(slope),
-        intercept=0.0 if intercept is None else float(intercept),
+        dtype=voxels.dtype,
+        offset=int(voxels.offset),
+        slope=float(voxels.slope),
+        intercept=float(voxels.inter),
     )
 
 

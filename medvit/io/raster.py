@@ -135,8 +135,6 @@ def _not_an_image(path: Path) -> ReadError:
 
 def _look_at(path: Path, image: Image.Image) -> ImageLook:
     width, height = image.size
-    if _is_lying(image):
-        width, height = height, width
     if width * height > MAX_PIXELS:
         msg = f"{path.name}: {width}x{height} pixels, at most {MAX_PIXELS} can be read"
         raise ReadError(msg, reason="too_large", hint="cut it into parts")
@@ -144,11 +142,14 @@ def _look_at(path: Path, image: Image.Image) -> ImageLook:
         msg = f"{path.name}: {width}x{height} pixels, at least {MIN_SIDE} a side needed"
         raise ReadError(msg, reason="too_small", hint="leave it out")
     _check_form(path, image)
-    return ImageLook(width, height)
+    return ImageLook(height, width) if _is_lying(image) else ImageLook(width, height)
 
 
 def _is_lying(image: Image.Image) -> bool:
     """Return whether EXIF turns the image by a quarter (orientation 5 to 8)."""
+    if image.format == "PNG" and "exif" not in image.info:
+        # Pillow would decode the pixels to look for an EXIF chunk behind them.
+        return False
     try:
         return image.getexif().get(EXIF_ORIENTATION, 1) in (5, 6, 7, 8)
     except (OSError, *_DECODE_ERRORS):

@@ -12,31 +12,19 @@ from medvit.io.sniff import is_junk
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
-    """One thing met on the way.
-
-    Attributes:
-        path: Where it was met; below the root, links not resolved.
-        is_readable: False for a folder that cannot be listed or a link to nowhere.
-    """
-
-    path: Path
-    is_readable: bool = True
-
-
-@dataclass(frozen=True, slots=True)
 class _Folder:
-    files: tuple[Found, ...]
+    files: tuple[Path, ...]
     folders: tuple[Path, ...]
     linked: tuple[Path, ...]
 
 
-def iter_files(root: Path) -> Iterator[Found]:
+def iter_files(root: Path) -> Iterator[Path]:
     """Yield every file below a folder, without hidden files and system junk.
 
     Real folders come before linked ones, and every real folder is entered once, so
     that a cycle of links ends. A link to a folder that holds `root` is not followed.
-    Pipes, sockets and devices are passed over.
+    Pipes, sockets and devices are passed over. A folder that cannot be listed and a
+    link that leads nowhere are yielded themselves: opening them tells why.
     """
     seen: set[tuple[int, int]] = set()
     real, linked = deque([root]), deque[Path]()
@@ -52,7 +40,7 @@ def iter_files(root: Path) -> Iterator[Found]:
             seen.add(key)
             folder = _list(path)
         except OSError:
-            yield Found(path, is_readable=False)
+            yield path
             continue
         yield from folder.files
         real.extend(folder.folders)
@@ -69,19 +57,27 @@ def _holds(path: Path, root: Path) -> bool:
 
 
 def _list(path: Path) -> _Folder:
-    files: list[Found] = []
+    files: list[Path] = []
     folders: list[Path] = []
     linked: list[Path] = []
     with os.scandir(path) as entries:
         for entry in sorted(entries, key=lambda entry: entry.name):
             if is_junk(entry.name):
                 continue
-            if entry.is_file():
-                files.append(Found(Path(entry.path)))
-            elif entry.is_dir(follow_symlinks=False):
+            if entry.is_dir(follow_symlinks=False):
                 folders.append(Path(entry.path))
+            elif _leads_nowhere(entry) or entry.is_file():
+                files.append(Path(entry.path))
             elif entry.is_dir():
                 linked.append(Path(entry.path))
-            elif entry.is_symlink():
-                files.append(Found(Path(entry.path), is_readable=False))
     return _Folder(tuple(files), tuple(folders), tuple(linked))
+
+
+def _leads_nowhere(entry: os.DirEntry[str]) -> bool:
+    if not entry.is_symlink():
+        return False
+    try:
+        entry.stat()
+    except OSError:
+        return True
+    return False

@@ -11,6 +11,7 @@ import numpy.typing as npt
 import pydicom
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import (
+    UID,
     CTImageStorage,
     ExplicitVRLittleEndian,
     RTPlanStorage,
@@ -48,7 +49,8 @@ class CtSeries:
         normal = np.cross(self.orientation[:3], self.orientation[3:])
         step = normal * self.spacing_mm[0] if self.step_lps_mm is None else self.step_lps_mm
         numbers = np.arange(len(self.hu), dtype=np.float64)
-        return np.asarray(self.origin_lps_mm) + np.outer(numbers, step)
+        places: npt.NDArray[np.float64] = self.origin_lps_mm + np.outer(numbers, step)
+        return places
 
 
 def ramp(shape: tuple[int, int, int]) -> npt.NDArray[np.int16]:
@@ -110,6 +112,15 @@ def write_series(
     count = len(series.hu)
     names = names or [f"{count - index:04d}.dcm" for index in range(count)]
     return tuple(save(ct_slice(series, i), folder / name) for i, name in enumerate(names))
+
+
+def compressed_slice(path: Path, syntax: UID) -> Path:
+    """Write one slice of 64x64 in a compressed transfer syntax; JPEG 2000 wants that much."""
+    dataset = ct_slice(CtSeries(hu=ramp((1, 64, 64))), 0)
+    save(dataset, path)
+    dataset.compress(syntax, generate_instance_uid=False)
+    dataset.save_as(path, enforce_file_format=True)
+    return path
 
 
 def edit(path: Path, **tags: object) -> Path:
