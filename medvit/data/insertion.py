@@ -70,7 +70,7 @@ def draw_nodule(rng: np.random.Generator, *, centre_index_zyx: Sequence[float]) 
         diameter_mm,
         kind,
         lobulation=float(rng.uniform(0.04, 0.1) if rng.random() < 0.5 else rng.uniform(0.1, 0.25)),
-        spiculation=int(rng.integers(4, 15)) if spiky else 0,
+        spiculation=int(rng.integers(10, 35)) if spiky else 0,
         hu=hu,
         core_hu=core_hu,
         core_share=core_share,

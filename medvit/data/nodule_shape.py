@@ -60,7 +60,7 @@ def draw_shape(
     mean_square = float(np.mean((1 + _bumps(ring, axes, orders, heights)) ** 2))
     radius_mm = diameter_mm / 2
     spicule_mm = np.stack(
-        [rng.uniform(1.5, 2 + radius_mm / 2, n_spicules), rng.uniform(1.0, 2.0, n_spicules)], axis=1
+        [rng.uniform(1.5, 2.5 + 0.6 * radius_mm, n_spicules), rng.uniform(1.0, 2.0, n_spicules)], axis=1
     ).astype(np.float32)
     return Shape(
         radius_mm / np.sqrt(mean_square),
@@ -92,7 +92,9 @@ def cover(shape: Shape, offsets_mm: tuple[Floats, Floats, Floats], *, edge_mm: f
         along = z * axis[0] + y * axis[1] + x * axis[2]
         across = np.sqrt(np.maximum(far * far - along * along, 0))
         tip_mm = shape.radius_mm + length_mm
-        half_mm = width_mm / 2 * np.clip((tip_mm - along) / (length_mm + shape.radius_mm / 2), 0, 1)
+        # As wide as told at the surface, a third of that at the tip.
+        left = (tip_mm - along) / np.float32(length_mm)
+        half_mm = width_mm / 2 * np.clip(0.33 + 0.67 * left, 0, 1.6) * (left > 0)
         spike = np.clip(0.5 - (across - half_mm) / np.float32(edge_mm), 0, 1) * (half_mm > 0)
         np.maximum(inside, spike * (along > shape.radius_mm / 2), out=inside)
     covered: Floats = inside.astype(np.float32)
