@@ -1,0 +1,45 @@
+"""What the app works on: the workspace and store named by the environment."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from functools import cache
+from pathlib import Path
+
+from medvit.io.case import Case
+from medvit.store.rows import CaseRow
+from medvit.store.store import Store
+from medvit.workspace import Workspace
+
+TOKEN = secrets.token_urlsafe(24)
+"""Shown only to pages of this process; the routes that send pixels ask for it."""
+
+
+def workspace() -> Workspace:
+    """Return the workspace that `MEDVIT_WORKSPACE` and `MEDVIT_STORE` name."""
+    folder = os.environ.get("MEDVIT_WORKSPACE") or "medvit-workspace"
+    return Workspace(Path(folder), os.environ.get("MEDVIT_STORE", ""))
+
+
+def open_store() -> Store:
+    """Return the store, opened once for each URL.
+
+    Raises:
+        InputError: If the workspace cannot be created.
+        StoreError: If the store cannot be opened.
+    """
+    place = workspace()
+    if not place.store:
+        place.prepare()
+    return _opened(place.store_url)
+
+
+@cache
+def _opened(url: str) -> Store:
+    return Store.open(url)
+
+
+def case_of(row: CaseRow) -> Case:
+    """Return what the readers open, from a row of the store."""
+    return Case(row.case_id, row.kind, row.source, row.root, row.files, row.series_uid)
