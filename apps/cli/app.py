@@ -59,7 +59,7 @@ def serve(session: Session, *, host: str, port: int) -> None:
     workspace = session.workspace
     store = workspace.store_url
     child = subprocess.Popen(
-        app_command(port, host, workspace.folder, store),
+        app_command(port, host),
         env=app_environment(workspace.folder, store, os.environ),
         stdout=sys.stderr.fileno(),
     )
