@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sqlite3
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -52,8 +53,8 @@ def database_errors(engine: Engine) -> Iterator[None]:
     """
     try:
         yield
-    except DBAPIError as error:
-        said = str(error.orig).strip()
+    except (DBAPIError, sqlite3.Error) as error:
+        said = str(getattr(error, "orig", error)).strip()
         msg = f"the store {engine.url.render_as_string()} failed: {said}"
         raise StoreError(msg, hint="check the disk, the permissions and the server") from error
 
@@ -128,8 +129,8 @@ def use_wal(engine: Engine) -> None:
     for attempt in range(WAL_TRIES):
         try:
             _set_wal(engine)
-        except DBAPIError as error:
-            if "locked" not in str(error.orig) or attempt == WAL_TRIES - 1:
+        except sqlite3.OperationalError as error:
+            if "locked" not in str(error) or attempt == WAL_TRIES - 1:
                 raise
         else:
             return
@@ -137,6 +138,7 @@ def use_wal(engine: Engine) -> None:
 
 
 def _set_wal(engine: Engine) -> None:
+    # The mode cannot be changed inside a transaction, and SQLAlchemy begins one at once.
     raw = engine.raw_connection()
     try:
         cursor = raw.cursor()
