@@ -1,0 +1,230 @@
+from __future__ import annotations
+
+import json
+from functools import cache
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from medvit.metrics.froc import (
+    FP_PER_SCAN,
+    Annotation,
+    FrocResult,
+    Mark,
+    bootstrap_froc,
+    froc,
+    match_scans,
+)
+from medvit.metrics.luna16_csv import read_annotations, read_marks, read_series
+
+
+def mark(uid: str, x_mm: float, probability: float) -> Mark:
+    return Mark(uid, x_mm, 0, 0, probability)
+
+
+def nodule(uid: str, x_mm: float, diameter_mm: float = 10) -> Annotation:
+    return Annotation(uid, x_mm, 0, 0, diameter_mm)
+
+
+def slow_froc(
+    marks: list[Mark], nodules: list[Annotation], excluded: list[Annotation], series: list[str]
+) -> list[float]:
+    """Score by the written rules, one mark at a time."""
+
+    def is_hit(m: Mark, a: Annotation) -> bool:
+        diameter_mm = 10 if a.diameter_mm < 0 else a.diameter_mm
+        squared = (m.x_mm - a.x_mm) ** 2 + (m.y_mm - a.y_mm) ** 2 + (m.z_mm - a.z_mm) ** 2
+        return squared < (diameter_mm / 2) ** 2
+
+    points: list[tuple[float, bool]] = []
+    total = 0
+    for uid in series:
+        here = [m for m in marks if m.series_uid == uid]
+        if len(here) > 100:
+            limit = sorted((m.probability for m in here), reverse=True)[100]
+            here = [m for m in here if m.probability > limit]
+        left = list(here)
+        for a in (a for a in nodules if a.series_uid == uid):
+            total += 1
+            hits = [m for m in here if is_hit(m, a)]
+            if hits:
+                points.append((max(m.probability for m in hits), True))
+            left = [m for m in left if m not in hits]
+        others = [a for a in excluded if a.series_uid == uid]
+        points += [(m.probability, False) for m in left if not any(is_hit(m, a) for a in others)]
+    curve = [(0.0, 0.0)]
+    for score in sorted({score for score, _ in points}, reverse=True):
+        fp = sum(1 for s, hit in points if s >= score and not hit) / len(series)
+        curve.append((fp, sum(1 for s, hit in points if s >= score and hit) / total))
+    return [_read_off(curve, rate) for rate in FP_PER_SCAN]
+
+
+def _read_off(curve: list[tuple[float, float]], rate: float) -> float:
+    for (x0, y0), (x1, y1) in reversed(list(pairwise(curve))):
+        if x0 <= rate < x1:
+            return y0 + (y1 - y0) * (rate - x0) / (x1 - x0)
+    return curve[-1][1]
+
+
+def test_two_scans_scored_by_hand() -> None:
+    marks = [
+        mark("a", 0, 0.9),  # hits
+        mark("a", 1, 0.8),  # double
+        mark("a", 50, 0.7),  # false
+        mark("b", 80, 0.6),  # on an excluded finding
+        mark("b", 30, 0.5),  # hits
+    ]
+    nodules = [nodule("a", 0), nodule("b", 30), nodule("b", -30)]
+    result = froc(marks, nodules, excluded=[nodule("b", 80, -1)], series=["a", "b"])
+    counts = (result.true_positives, result.false_positives, result.false_negatives)
+    assert counts == (2, 1, 1)
+    assert (result.ignored_excluded, result.ignored_double, result.candidates) == (1, 1, 5)
+    # Points (0, 0), (0, 1/3), (1/2, 1/3), (1/2, 2/3).
+    np.testing.assert_allclose(result.sensitivity, [1 / 3, 1 / 3, *[2 / 3] * 5])
+    assert result.cpm == pytest.approx((2 / 3 + 10 / 3) / 7)
+    assert (result.n_scans, result.n_annotations) == (2, 3)
+
+
+def test_a_mark_on_the_surface_misses() -> None:
+    result = froc([mark("a", 5, 0.9), mark("a", 14.999, 0.8)], [nodule("a", 0), nodule("a", 10)])
+    assert result.true_positives == 1
+    assert result.false_positives == 1
+
+
+def test_ties_at_the_limit_of_100_marks_all_go() -> None:
+    marks = [mark("a", 100 + i, 0.5) for i in range(60)] + [mark("a", 0, 0.9)] * 50
+    result = froc(marks, [nodule("a", 0)])
+    assert (result.candidates, result.ignored_double, result.false_positives) == (50, 49, 0)
+
+
+def test_exactly_100_marks_all_count() -> None:
+    assert froc([mark("a", i, 0.5) for i in range(100)], [nodule("a", 0)]).candidates == 100
+
+
+def test_tied_scores_interpolate() -> None:
+    marks = [mark("a", 0, 0.5), mark("a", 50, 0.5)]
+    result = froc(marks, [nodule("a", 0)])
+    np.testing.assert_allclose(result.sensitivity, [0.125, 0.25, 0.5, 1, 1, 1, 1])
+
+
+def test_no_marks_give_no_sensitivity() -> None:
+    result = froc([], [nodule("a", 0)])
+    assert result.sensitivity == (0.0,) * 7
+    assert result.cpm == 0.0
+
+
+def test_without_false_marks_every_rate_has_the_full_sensitivity() -> None:
+    assert froc([mark("a", 0, -3.0)], [nodule("a", 0)]).sensitivity == (1.0,) * 7
+
+
+def test_only_listed_scans_count() -> None:
+    marks = [mark("a", 0, 0.9), mark("x", 0, 0.9)]
+    result = froc(marks, [nodule("a", 0), nodule("y", 0)], series=["a", "b", "a"])
+    assert (result.n_scans, result.n_annotations, result.false_positives) == (2, 1, 0)
+
+
+@st.composite
+def tables(
+    draw: st.DrawFn,
+) -> tuple[list[Mark], list[Annotation], list[Annotation], list[str]]:
+    rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
+    series = ["a", "b", "c"][: draw(st.integers(1, 3))]
+
+    def place() -> tuple[str, float, float, float]:
+        x, y, z = rng.integers(0, 12, 3).tolist()
+        return str(rng.choice([*series, "unlisted"])), x, y, z
+
+    marks = [Mark(*place(), float(rng.integers(6)) / 5) for _ in range(draw(st.integers(0, 30)))]
+    nodules = [Annotation(*place(), float(rng.integers(1, 9))) for _ in range(4)]
+    nodules.append(Annotation(series[0], 0, 0, 0, 4))
+    excluded = [Annotation(*place(), float(rng.choice([-1, 3]))) for _ in range(3)]
+    return marks, nodules, excluded, series
+
+
+Tables = tuple[list[Mark], list[Annotation], list[Annotation], list[str]]
+
+
+@settings(max_examples=60, deadline=None)
+@given(tables())
+def test_it_equals_the_slow_reference(drawn: Tables) -> None:
+    marks, nodules, excluded, series = drawn
+    result = froc(marks, nodules, excluded=excluded, series=series)
+    np.testing.assert_allclose(
+        result.sensitivity, slow_froc(marks, nodules, excluded, series), atol=1e-12
+    )
+    assert list(result.sensitivity) == sorted(result.sensitivity)
+    assert result.sensitivity[-1] <= result.max_sensitivity <= 1
+
+
+@settings(max_examples=20, deadline=None)
+@given(tables())
+def test_the_order_of_the_rows_does_not_matter(drawn: Tables) -> None:
+    marks, nodules, excluded, series = drawn
+    expected = froc(marks, nodules, excluded=excluded, series=series)
+    again = froc(marks[::-1], nodules[::-1], excluded=excluded[::-1], series=series[::-1])
+    np.testing.assert_allclose(again.sensitivity, expected.sensitivity, atol=1e-12)
+
+
+def test_the_bootstrap_band_holds_the_figure_and_replays() -> None:
+    marks = [mark(str(i), (i % 3) * 4, 1 - i / 40) for i in range(40)]
+    nodules = [nodule(str(i), 0) for i in range(40)]
+    scans = match_scans(marks, nodules)
+    band = bootstrap_froc(scans, rng=np.random.default_rng(1), rounds=200)
+    assert band == bootstrap_froc(scans, rng=np.random.default_rng(1), rounds=200)
+    assert band.cpm[0] < froc(marks, nodules).cpm < band.cpm[1]
+    assert len(band.sensitivity) == 7
+
+
+def test_a_bootstrap_of_equal_scans_has_no_width() -> None:
+    marks = [mark(str(i), 0, 0.5) for i in range(5)]
+    nodules = [nodule(str(i), 0) for i in range(5)]
+    band = bootstrap_froc(match_scans(marks, nodules), rng=np.random.default_rng(0), rounds=50)
+    assert band.cpm == (1.0, 1.0)
+
+
+def test_scans_without_any_nodule_are_refused() -> None:
+    with pytest.raises(ValueError, match="sensitivity needs a nodule: 1 scans hold none"):
+        froc([mark("a", 0, 0.5)], [nodule("b", 0)], series=["a"])
+
+
+def test_a_score_that_is_no_number_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"series a: .* got \[0.0, 0.0, 0.0, nan\]"):
+        froc([mark("a", 0, float("nan"))], [nodule("a", 0)])
+
+
+@cache
+def findings_of(path: Path) -> list[Annotation]:
+    return read_annotations(path)
+
+
+def score_case(luna16: Path, case: str) -> FrocResult:
+    listed = luna16 / case / "seriesuids.csv"
+    return froc(
+        read_marks(luna16 / case / "submission.csv"),
+        findings_of(luna16 / "annotations.csv"),
+        excluded=findings_of(luna16 / "annotations_excluded.csv"),
+        series=read_series(listed if listed.exists() else luna16 / "seriesuids.csv"),
+    )
+
+
+@pytest.mark.shared_data
+@pytest.mark.slow
+@pytest.mark.parametrize("case", ["full888", "s100", "s200_ties"])
+def test_it_equals_the_official_tool(shared_data: Path, case: str) -> None:
+    luna16 = shared_data / "ct" / "luna16"
+    expected = json.loads((luna16 / "expected.json").read_text())[case]
+    result = score_case(luna16, case)
+    assert (result.n_scans, result.n_annotations) == (expected["scans"], expected["nodules"])
+    assert result.candidates == expected["candidates"]
+    assert result.true_positives == expected["TP"]
+    assert result.false_positives == expected["FP"]
+    assert result.false_negatives == expected["FN"]
+    assert result.ignored_excluded == expected["ignored_excluded"]
+    assert result.ignored_double == expected["ignored_double"]
+    figures = [*result.sensitivity, result.cpm, result.max_sensitivity]
+    wanted = [*expected["sensitivity_at"].values(), expected["cpm"], expected["max_sensitivity"]]
+    np.testing.assert_allclose(figures, wanted, atol=1e-9, rtol=0)
