@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field
 
 from medvit.errors import ConfigError
 from medvit.workspace import Workspace
-from pipelines.config import Settings, write_config
+from pipelines.config import Settings
+from pipelines.training_run import close_run, open_run, register
 
 if TYPE_CHECKING:
+    from torch.utils.data import DataLoader
+
     from medvit.data.nodule_crops import Background
     from medvit.io.case import Case
-    from medvit.learn.fit import EpochReport
+    from medvit.learn.fit import FitResult, FitSettings, Progress
+    from medvit.models.heads.centre import NoduleDetector
 
 SPACING_MM = 1.0
 
@@ -70,39 +73,76 @@ class NoduleConfig(Settings):
 
 
 def run(
-    config: NoduleConfig,
-    workspace: Workspace,
-    *,
-    folder: Path | None = None,
-    progress: Callable[[EpochReport], None] | None = None,
-) -> dict[str, object]:
-    """Train, measure on validation phantoms, register the model, and say where it is.
+    config: NoduleConfig, workspace: Workspace, *, progress: Progress | None = None
+) -> dict[str, Any]:
+    """Train, measure on validation phantoms, register, and return `{"run", "model", "metrics"}`.
 
-    Args:
-        folder: A run folder to go on from; None starts a new one.
+    A run that was interrupted goes on when it is asked for again.
 
     Raises:
         ConfigError: If a scan named in the config is not below `data.root`.
     """
     import torch
-    from torch.utils.data import DataLoader
 
-    from medvit.data.nodule_crops import CropSettings, FreshCrops, NoduleCrops, collate
-    from medvit.learn.fit import FitSettings, fit
+    from medvit.learn.fit import fit
     from medvit.learn.nodules import NoduleObjective
     from medvit.models.builders import nodule_detector
 
-    folder = folder or workspace.new_run("train")
-    write_config(folder / "config.yaml", config)
     train = config.train
-    torch.manual_seed(train.seed)
-    detector = nodule_detector(backbone=config.model.backbone, width=config.model.width)
-    crops = NoduleCrops(
-        _backgrounds(config.data, workspace.cache / "backgrounds"),
-        CropSettings(side=train.crop_side),
-        seed=train.seed,
+    batches = _batches(config, workspace.cache / "backgrounds")
+    folder = open_run(workspace, "train", config)
+    with torch.random.fork_rng():
+        torch.manual_seed(train.seed)
+        detector = nodule_detector(backbone=config.model.backbone, width=config.model.width)
+    objective = NoduleObjective(detector, spacing_mm=SPACING_MM)
+    settings = _fit_settings(train)
+    result = fit(objective, batches, settings=settings, folder=folder, progress=progress)
+    return _register(config, workspace, folder, detector.eval(), result)
+
+
+def _register(
+    config: NoduleConfig,
+    workspace: Workspace,
+    folder: Path,
+    detector: NoduleDetector,
+    result: FitResult,
+) -> dict[str, Any]:
+    from pipelines.nodule_card import card_fields, card_text
+
+    fields = card_fields(config, detector, result)
+    card = register(
+        workspace, detector, name=config.model.name, card=fields, readme=card_text(fields)
     )
-    batches = DataLoader(
+    counts = {
+        "phantoms": config.data.phantoms,
+        "crops": result.epochs * config.train.crops_per_epoch,
+    }
+    return close_run(folder, config, card=card, result=result, counts=counts)
+
+
+def _fit_settings(train: TrainSettings) -> FitSettings:
+    from medvit.learn.fit import FitSettings
+
+    return FitSettings(
+        epochs=train.epochs,
+        lr=train.lr,
+        weight_decay=train.weight_decay,
+        max_minutes=train.max_minutes,
+        seed=train.seed,
+        precision="bf16-mixed",
+    )
+
+
+def _batches(config: NoduleConfig, cache: Path) -> DataLoader[Any]:
+    from torch.utils.data import DataLoader
+
+    from medvit.data.nodule_crops import CropSettings, FreshCrops, NoduleCrops, collate
+
+    train = config.train
+    crops = NoduleCrops(
+        _backgrounds(config.data, cache), CropSettings(side=train.crop_side), seed=train.seed
+    )
+    return DataLoader(
         crops,
         batch_size=train.batch_size,
         sampler=FreshCrops(train.crops_per_epoch),
@@ -111,17 +151,6 @@ def run(
         multiprocessing_context="spawn" if train.workers else None,
         persistent_workers=train.workers > 0,
     )
-    settings = FitSettings(
-        epochs=train.epochs,
-        lr=train.lr,
-        weight_decay=train.weight_decay,
-        max_minutes=train.max_minutes,
-        seed=train.seed,
-        precision="bf16-mixed",
-    )
-    objective = NoduleObjective(detector, spacing_mm=SPACING_MM)
-    result = fit(objective, batches, settings=settings, folder=folder, progress=progress)
-    return _register(config, workspace, folder, detector, result)
 
 
 def _backgrounds(data: DataSettings, cache: Path) -> list[Background]:

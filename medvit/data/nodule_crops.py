@@ -56,7 +56,7 @@ class CropSettings:
     """
 
     side: int = 64
-    most_nodules: int = 5
+    most_nodules: int = 6
     most_shams: int = 2
     cut_share: float = 0.15
     thick_share: float = 0.2

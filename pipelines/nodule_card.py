@@ -1,0 +1,95 @@
+"""The model card of a nodule detector: its figures on validation phantoms, and its text."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import asdict
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from medvit.data.nodule_crops import HIGH_HU, LOW_HU
+from medvit.models.weights import Architecture
+from pipelines.nodule_evaluation import Trial, measure, phantom_trial, threshold_at
+
+if TYPE_CHECKING:
+    from medvit.learn.fit import FitResult
+    from medvit.models.heads.centre import NoduleDetector
+    from pipelines.train_nodules import NoduleConfig
+
+OPERATING_FP_PER_SCAN = 1.0
+LOWEST_THRESHOLD = 0.1
+
+
+def card_fields(
+    config: NoduleConfig, detector: NoduleDetector, result: FitResult
+) -> dict[str, Any]:
+    """Return the fields of `ModelCard`, measured on the config's validation phantoms."""
+    first = config.data.phantom_seed + config.data.phantoms
+    seeds = range(first, first + config.data.validation_phantoms)
+    trials: list[Callable[[], Trial]] = [partial(phantom_trial, seed) for seed in seeds]
+    metrics: dict[str, Any] = {"epochs": result.epochs, "cut_short": result.cut_short}
+    threshold = 0.5
+    if trials:
+        outcome = measure(detector, trials)
+        threshold = threshold_at(outcome.matches, fp_per_scan=OPERATING_FP_PER_SCAN)
+        metrics["validation_phantoms"] = asdict(outcome.froc)
+    settings = config.model_dump(mode="json")
+    settings["data"]["root"] = None if config.data.root is None else "given"
+    return {
+        "task": "nodule",
+        "architecture": Architecture(
+            builder="nodule_detector",
+            arguments={"backbone": config.model.backbone, "width": config.model.width},
+        ),
+        "classes": ("nodule",),
+        "preprocessing": {"spacing_mm": 1.0, "low_hu": LOW_HU, "high_hu": HIGH_HU},
+        "thresholds": {"probability": max(LOWEST_THRESHOLD, round(threshold, 3))},
+        "training": {
+            **settings,
+            "data_sha256": hashlib.sha256(repr(settings["data"]).encode()).hexdigest(),
+        },
+        "metrics": metrics,
+    }
+
+
+def card_text(card: dict[str, Any]) -> str:
+    """Return Markdown with what the model saw, how it measures, and what it is not for.
+
+    Args:
+        card: Fields of `ModelCard`; `{reference}` is left for `register` to fill in.
+    """
+    data, metrics = card["training"]["data"], card["metrics"]
+    scans = ", ".join(scan["source"] for scan in data["scans"]) if data["root"] else "none"
+    lines = [
+        "# {reference}",
+        "",
+        "Marks lung nodules of 3 to 30 mm in chest CT: centre, diameter and a score.",
+        "Research software, not a medical device. Made nodules are not patients: no figure",
+        "here says how it does in a clinic.",
+        "",
+        "## Training",
+        "",
+        f"- {data['phantoms']} made chests from seed {data['phantom_seed']}; real scans: {scans}.",
+        f"- {metrics['epochs']} epochs of {card['training']['train']['crops_per_epoch']} crops, "
+        "nodules drawn anew in each.",
+        f"- Marks are reported from probability {card['thresholds']['probability']}: "
+        f"{OPERATING_FP_PER_SCAN:g} false mark a scan on validation phantoms.",
+    ]
+    if metrics["cut_short"]:
+        lines.append("- **Cut short** by train.max_minutes: it may do worse than usual.")
+    if "validation_phantoms" in metrics:
+        lines += ["", *_figures(metrics["validation_phantoms"])]
+    return "\n".join([*lines, ""])
+
+
+def _figures(froc: dict[str, Any]) -> list[str]:
+    rates = " | ".join(f"{rate:g}" for rate in froc["fp_per_scan"])
+    values = " | ".join(f"{value:.3f}" for value in froc["sensitivity"])
+    return [
+        f"## Validation phantoms ({froc['n_scans']} scans, {froc['n_annotations']} nodules)",
+        "",
+        f"| false marks a scan | {rates} | CPM |",
+        "|---" * (len(froc["fp_per_scan"]) + 2) + "|",
+        f"| sensitivity | {values} | {froc['cpm']:.3f} |",
+    ]
