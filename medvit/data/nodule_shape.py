@@ -59,16 +59,15 @@ def draw_shape(
     heights *= lobulation / max(float(over_ring.std()), 0.25 * float(np.abs(heights).sum()))
     mean_square = float(np.mean((1 + _bumps(ring, axes, orders, heights)) ** 2))
     radius_mm = diameter_mm / 2
-    spicule_mm = np.stack(
-        [rng.uniform(1.5, 2.5 + 0.6 * radius_mm, n_spicules), rng.uniform(1.0, 2.0, n_spicules)], axis=1
-    ).astype(np.float32)
+    lengths_mm = rng.uniform(1.5, 2.5 + 0.6 * radius_mm, n_spicules)
+    widths_mm = rng.uniform(1.0, 2.0, n_spicules)
     return Shape(
         radius_mm / np.sqrt(mean_square),
         axes,
         orders,
         heights,
         _directions(rng, n_spicules),
-        spicule_mm,
+        np.stack([lengths_mm, widths_mm], axis=1).astype(np.float32),
     )
 
 

@@ -27,6 +27,9 @@ from medvit.geometry import Affine, affine_from, index_to_lps
 
 Triple = tuple[float, float, float]
 
+SLICE_STEPS_MM = (1.0, 1.25, 2.0, 2.5, 3.0)
+SLAB_SHARE = 0.1
+
 COARSE_MM = 2.5
 """Organs are drawn on this grid and refined; vessels and airways on the final one."""
 
@@ -84,15 +87,19 @@ class Phantom:
 def draw_phantom(
     rng: np.random.Generator,
     *,
-    spacing_mm: Triple = (1.25, 0.8, 0.8),
+    spacing_mm: Triple | None = None,
     shape: tuple[int, int, int] | None = None,
+    image_px: int = 320,
     n_nodules: int | None = None,
 ) -> PhantomSpec:
-    """Draw a body and a scanner.
+    """Draw a body and a scan of it.
 
     Args:
+        spacing_mm: By default slices 1 to 3 mm apart, and pixels such that a square
+            image of `image_px` holds the chest.
         shape: Voxels to scan, centred on the lungs; by default all of both lungs
-            and a margin drawn at random.
+            and a margin drawn at random, or, in one scan of ten without a given
+            spacing, a slab of it.
         n_nodules: By default 1 to 6.
     """
     body = draw_body(rng)
@@ -100,17 +107,23 @@ def draw_phantom(
     margin = np.array([rng.uniform(4, 14), rng.uniform(12, 40), rng.uniform(12, 40)])
     middle = (low + high) / 2 + np.array([0, rng.uniform(-6, 6), rng.uniform(-6, 6)])
     extent = high - low + 2 * margin
+    if spacing_mm is None:
+        extent[1:] = extent[1:].max()
+        pixel_mm = round(float(extent[1]) / image_px, 4)
+        spacing_mm = (float(rng.choice(SLICE_STEPS_MM)), pixel_mm, pixel_mm)
+        if rng.random() < SLAB_SHARE:
+            extent[0] = rng.uniform(50, 90)
+            middle[0] += rng.uniform(-40, 50)
     counts = shape or tuple(int(np.ceil(e / mm)) for e, mm in zip(extent, spacing_mm, strict=True))
-    origin = middle - (np.array(counts) - 1) / 2 * np.array(spacing_mm)
-    in_plane = float(rng.uniform(0.8, 1.2))
-    thickness = max(spacing_mm[0], float(rng.uniform(0.8, 1.5)))
+    z, y, x = (float(v) for v in middle - (np.array(counts) - 1) / 2 * np.array(spacing_mm))
+    in_plane_mm = float(rng.uniform(0.8, 1.2))
     sharpness = float(rng.uniform(0, 1))
     return PhantomSpec(
         body,
         (counts[0], counts[1], counts[2]),
         spacing_mm,
-        (float(origin[0]), float(origin[1]), float(origin[2])),
-        (thickness, in_plane, in_plane),
+        (z, y, x),
+        (max(spacing_mm[0], float(rng.uniform(0.8, 1.5))), in_plane_mm, in_plane_mm),
         sharpness,
         float(rng.uniform(9, 22) + 14 * sharpness * rng.random()),
         int(rng.integers(1, 7)) if n_nodules is None else n_nodules,

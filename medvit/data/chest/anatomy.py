@@ -111,7 +111,7 @@ def tissue_hu(space: Space, body: Body, skeleton: Skeleton, rng: np.random.Gener
 
 def _inside(axes: Axes, body: Body, inner: Floats, soft: Floats, streaks: Floats) -> Floats:
     """Return the change from chest wall to organs, inside the cavity."""
-    z, y, x = axes
+    x = axes[2]
     organs = np.full(inner.shape, FAT_HU, np.float32)
     organs += 140 * ramp(streaks, 0.7, 1.2)
     r = body.heart_mm
@@ -167,7 +167,7 @@ def _draw_table(hu: Floats, space: Space, body: Body) -> None:
     """A curved couch behind the back: two thin plates, seen only in wide fields."""
     _, y, x = space.axes()
     wall = 12 + body.muscle_mm + body.fat_mm
-    below = y - (body.half_depth_mm + wall + 11) + (x / 60) ** 2
+    below = (y - (body.half_depth_mm + wall + 11) + (x / 60) ** 2).astype(np.float32)
     for at, height in ((4.0, -450.0), (34.0, -500.0)):
         plate = filled(np.abs(below - at) - 1.2, 2.0) * (np.abs(x) < 230)
         air = np.clip((-800 - hu) / 200, 0, 1)

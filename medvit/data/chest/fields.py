@@ -63,9 +63,12 @@ class Space:
 
 def ellipsoid(axes: tuple[Floats, Floats, Floats], centre: Triple, radii: Triple) -> Floats:
     """Return the approximate distance to an ellipsoid; centre and radii are (z, y, x) mm."""
-    scaled = [(axis - np.float32(at)) / np.float32(r) for axis, at, r in zip(axes, centre, radii)]
+    scaled = [
+        (axis - np.float32(at)) / np.float32(r)
+        for axis, at, r in zip(axes, centre, radii, strict=True)
+    ]
     near = np.sqrt(sum(s * s for s in scaled))
-    slope = np.sqrt(sum((s / np.float32(r)) ** 2 for s, r in zip(scaled, radii)))
+    slope = np.sqrt(sum((s / np.float32(r)) ** 2 for s, r in zip(scaled, radii, strict=True)))
     distance: Floats = near * (near - 1) / np.maximum(slope, np.float32(1e-4))
     return distance
 

@@ -28,10 +28,8 @@ def sharpen(hu: Floats, *, step_mm: Triple, strength: float) -> Floats:
         return hu
     sigmas = (0.0, 0.9 / step_mm[1], 0.9 / step_mm[2])
     soft = ndimage.gaussian_filter(hu, sigmas, mode="nearest", truncate=3)
-    np.subtract(hu, soft, out=soft)
-    soft *= np.float32(strength)
-    soft += hu
-    return soft
+    sharper: Floats = hu + np.float32(strength) * (hu - soft)
+    return sharper
 
 
 def add_noise(
@@ -45,14 +43,11 @@ def add_noise(
         sharpness: 0 for a soft tissue kernel, 1 for a lung kernel.
     """
     fine = (0.75 - 0.45 * sharpness) / step_mm[1]
-    grains: list[float] = []
-    for slice_hu in hu:
-        white = rng.standard_normal(slice_hu.shape, dtype=np.float32)
+    grain = 0.0
+    for index in range(len(hu)):
+        white = rng.standard_normal(hu.shape[1:], dtype=np.float32)
         noise = ndimage.gaussian_filter(white, fine, mode="wrap", truncate=3)
-        noise -= np.float32(0.75) * ndimage.gaussian_filter(
-            noise, 2.5 * fine, mode="wrap", truncate=3
-        )
-        if not grains:
-            grains.append(float(noise.std()))
-        noise *= np.float32(sd_hu / grains[0])
-        slice_hu += noise
+        coarse = ndimage.gaussian_filter(noise, 2.5 * fine, mode="wrap", truncate=3)
+        noise -= np.float32(0.75) * coarse
+        grain = grain or float(noise.std())
+        hu[index] += np.float32(sd_hu / grain) * noise

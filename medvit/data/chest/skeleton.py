@@ -36,15 +36,15 @@ class Skeleton:
 
     def spine_middle(self, z: Floats) -> Floats:
         """Return the depth of the vertebral bodies' middle along a kyphotic curve."""
-        middle: Floats = self.spine_y_mm - 11 * ((z - 10) / 130) ** 2
-        return middle
+        middle = self.spine_y_mm - 11 * ((z - 10) / np.float32(130)) ** 2
+        return np.asarray(middle, np.float32)
 
     def spine_distance(self, axes: Axes) -> Floats:
         """Return the distance to the vertebral column, without its processes."""
         z, y, x = axes
         radius = self.body_radius_mm - 0.022 * z
-        distance: Floats = np.hypot(x / 1.12, (y - self.spine_middle(z)) * 1.12) - radius
-        return distance.astype(np.float32)
+        distance = np.hypot(x / 1.12, (y - self.spine_middle(z)) * 1.12) - radius
+        return np.asarray(distance, np.float32)
 
     def bone(self, space: Space, rng: np.random.Generator) -> tuple[Floats, Floats]:
         """Return attenuation and share of bone in each voxel."""
@@ -55,14 +55,15 @@ class Skeleton:
         draw_distance(ribs, self.ribs, space, margin_mm=6)
         draw_distance(ribs, self.plates, space, margin_mm=6)
         spine, disc = self._spine(axes)
-        nearest = np.minimum(ribs, spine)
+        nearest: Floats = np.minimum(ribs, spine)
         share = filled(nearest, step)
-        shell = filled(np.abs(nearest + 1.0) - 1.0, step)
+        shell = filled(np.abs(nearest + 1) - 1, step)
         hu = 190 + 45 * mottle + shell * 420
         hu += disc * (80 - hu)
         return hu.astype(np.float32), share
 
     def _spine(self, axes: Axes) -> tuple[Floats, Floats]:
+        """Return the distance to the column with arch and processes, and where discs are."""
         z, y, x = axes
         column = self.spine_distance(axes)
         middle = self.spine_middle(z)
@@ -74,7 +75,7 @@ class Skeleton:
         thorn = np.maximum(np.abs(x) - 2.8, np.abs(behind - 24 - phase * 0.4) - 13)
         wing = np.maximum(np.hypot(behind - 4 - np.abs(x) * 0.35, phase - 2) - 5.5, np.abs(x) - 30)
         column = np.minimum(np.minimum(np.maximum(column, -canal), ring), np.minimum(thorn, wing))
-        disc = filled(self.spacing_mm / 2 - 2.6 - phase, 1.5) * (behind < -5)
+        disc = filled((self.spacing_mm / 2 - 2.6 - phase).astype(np.float32), 1.5) * (behind < -5)
         return column.astype(np.float32), np.asarray(disc, np.float32)
 
 
