@@ -114,7 +114,10 @@ def draw_phantom(
         if rng.random() < SLAB_SHARE:
             extent[0] = rng.uniform(50, 90)
             middle[0] += rng.uniform(-40, 50)
-    counts = shape or tuple(int(np.ceil(e / mm)) for e, mm in zip(extent, spacing_mm, strict=True))
+    # A little less than a voxel is no reason for one more.
+    counts = shape or tuple(
+        int(np.ceil(e / mm - 0.05)) for e, mm in zip(extent, spacing_mm, strict=True)
+    )
     z, y, x = (float(v) for v in middle - (np.array(counts) - 1) / 2 * np.array(spacing_mm))
     in_plane_mm = float(rng.uniform(0.8, 1.2))
     sharpness = float(rng.uniform(0, 1))
