@@ -22,9 +22,9 @@ def score_classification(
         classes: Names in the order of the confusion matrix; all labels are among them.
 
     Returns:
-        `accuracy`, `balanced_accuracy` (mean recall), `macro_f1` (both over classes
-        that occur), `per_class` with precision, recall, its 95 % Wilson interval, f1
-        and n, `confusion` (rows true, columns predicted) and `n`.
+        `accuracy`, `balanced_accuracy` (mean recall over true classes), `macro_f1`
+        (over classes that are true or predicted somewhere), `per_class` with
+        precision, recall, its 95 % Wilson interval, f1 and n, `confusion` (rows true, columns predicted) and `n`.
 
     Raises:
         ValueError: If there is nothing to score, or a label is not among the classes.
@@ -42,10 +42,11 @@ def score_classification(
         confusion[place[true], place[guess]] += 1
     per_class = {name: _of_class(confusion, index) for name, index in place.items()}
     seen = [scores for scores in per_class.values() if scores["n"]]
+    named = [per_class[name] for name in classes if name in {*truth, *predicted}]
     return {
         "accuracy": float(np.trace(confusion) / confusion.sum()),
         "balanced_accuracy": sum(scores["recall"] for scores in seen) / len(seen),
-        "macro_f1": sum(scores["f1"] for scores in seen) / len(seen),
+        "macro_f1": sum(scores["f1"] for scores in named) / len(named),
         "per_class": per_class,
         "confusion": confusion.tolist(),
         "n": int(confusion.sum()),

@@ -212,7 +212,6 @@ def score_case(luna16: Path, case: str) -> FrocResult:
 
 
 @pytest.mark.shared_data
-@pytest.mark.slow
 @pytest.mark.parametrize("case", ["full888", "s100", "s200_ties"])
 def test_it_equals_the_official_tool(shared_data: Path, case: str) -> None:
     luna16 = shared_data / "ct" / "luna16"
