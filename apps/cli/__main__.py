@@ -24,6 +24,7 @@ cli = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
+    epilog="Example: medvit demo",
 )
 for group in (scan, inspect, demo, review, phantom, training, evaluate, models, doctor):
     group.register(cli)
@@ -45,17 +46,25 @@ def run(arguments: Sequence[str]) -> int:
     return int(code or 0)
 
 
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        print(f"medvit {medvit.__version__}")
+        raise typer.Exit
+
+
 @cli.callback()
 def root(
-    version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False,
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version", help="Print the version.", callback=_print_version, is_eager=True
+        ),
+    ] = False,
 ) -> None:
-    """Find lung nodules in CT and defects in surface images.
+    """Find lung nodules in CT scans and defects in surface images.
 
     Research software, not a medical device.
     """
-    if version:
-        print(f"medvit {medvit.__version__}")
-        raise typer.Exit
 
 
 if __name__ == "__main__":

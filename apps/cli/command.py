@@ -8,6 +8,7 @@ import logging
 import signal
 import sys
 import traceback
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from types import FrameType
@@ -86,7 +87,7 @@ def command(
 
 def guarded(job: Callable[[], ExitCode], *, as_json: bool) -> ExitCode:
     """Run a job; turn what it raises into a message and an exit code."""
-    signal.signal(signal.SIGTERM, _interrupt)
+    before = signal.signal(signal.SIGTERM, _interrupt)
     try:
         return job()
     except MedvitError as error:
@@ -101,6 +102,8 @@ def guarded(job: Callable[[], ExitCode], *, as_json: bool) -> ExitCode:
         message = f"{type(error).__name__}: {error}"
         report("bug", message, "this is a fault in medvit; please report it", as_json=as_json)
         return ExitCode.BUG
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def report(code: str, message: str, hint: str, *, as_json: bool) -> None:
@@ -118,9 +121,17 @@ def _session(values: dict[str, Any]) -> Session:
     """Take the shared options out of a command's values."""
     workspace = Workspace(values.pop("workspace"), store=values.pop("store"))
     session = Session(workspace, as_json=values.pop("as_json"), quiet=values.pop("quiet"))
-    level = logging.ERROR if session.quiet else logging.WARNING
-    logging.basicConfig(level=level, stream=sys.stderr, format="%(levelname)s: %(message)s")
+    _hush(quiet=session.quiet)
     return session
+
+
+def _hush(*, quiet: bool) -> None:
+    """Keep library chatter off stderr; pydicom's messages quote what is in the file."""
+    for name in ("medvit", "pipelines", "apps"):
+        logging.getLogger(name).setLevel(logging.ERROR if quiet else logging.WARNING)
+    logging.getLogger("pydicom").setLevel(logging.CRITICAL)
+    if not sys.warnoptions:
+        warnings.simplefilter("ignore")
 
 
 def _sign(run: Callable[..., int], function: Callable[..., ExitCode]) -> None:

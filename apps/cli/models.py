@@ -17,7 +17,10 @@ if TYPE_CHECKING:
 def register(cli: typer.Typer) -> None:
     """Add the commands."""
     group = typer.Typer(
-        no_args_is_help=True, rich_markup_mode=None, help="List and show registered models."
+        no_args_is_help=True,
+        rich_markup_mode=None,
+        help="List and show registered models.",
+        epilog="Example: medvit models list",
     )
     command(group, "list", example="medvit models list")(list_all)
     command(group, "show", example="medvit models show nodule-swin3d")(show)
