@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import uuid
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
@@ -54,9 +55,19 @@ def clock() -> Callable[[], datetime]:
     return lambda: datetime(2026, 1, 2, 3, tzinfo=UTC) + timedelta(minutes=next(minutes))
 
 
+@pytest.fixture(scope="session")
+def migrated_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return an empty SQLite store to copy: migrating takes longer than most tests."""
+    file = tmp_path_factory.mktemp("migrated") / "store.db"
+    Store.open(f"sqlite:///{file}").close()
+    return file
+
+
 @pytest.fixture
-def store(store_url: str, clock: Callable[[], datetime]) -> Iterator[Store]:
+def store(store_url: str, migrated_file: Path, clock: Callable[[], datetime]) -> Iterator[Store]:
     """Return an open, empty store."""
+    if store_url.startswith("sqlite"):
+        shutil.copy(migrated_file, str(make_url(store_url).database))
     with Store.open(store_url, clock=clock) as opened:
         yield opened
 

@@ -197,7 +197,8 @@ def test_geometry_follows_the_kind_of_the_case(store: Store, nodule_id: str) -> 
 ACTIONS = st.sampled_from(["accept", "reject", "unsure", "relabel", "undo", "add"])
 
 
-@settings(max_examples=20, deadline=None, suppress_health_check=list(HealthCheck))
+@pytest.mark.slow
+@settings(max_examples=10, deadline=None, suppress_health_check=list(HealthCheck))
 @given(steps=st.lists(st.tuples(st.integers(0, 3), ACTIONS), max_size=12))
 def test_the_worklist_agrees_with_the_findings_after_any_decisions(
     store: Store, run_id: int, steps: list[tuple[int, Action]]

@@ -101,9 +101,9 @@ def test_decisions_outlive_a_new_scan(store: Store, run_id: int) -> None:
 
 def test_more_findings_than_one_statement_holds(store: Store, run_id: int) -> None:
     case = ct_case()
-    findings = tuple(nodule(case, nr=nr) for nr in range(1100))
+    findings = tuple(nodule(case, nr=nr) for nr in range(501))
     store.save_result(run_id, replace(ct_result(), findings=findings))
-    assert len(store.list_findings("ct-a")) == 1100
+    assert len(store.list_findings("ct-a")) == 501
 
 
 def test_names_that_are_no_utf8_and_headers_with_nul_are_kept_readable(
