@@ -141,8 +141,9 @@ def _soft_values(line: _Line, cells: dict[str, str]) -> tuple[float, ...]:
         if not 0.0 <= value <= 1.0:
             raise line.refused(text, rule=f"{name} must be a number 0..1")
         values.append(value)
-    if abs(sum(values) - 1.0) > SOFT_SUM_TOLERANCE:
-        raise line.refused(f"{sum(values):.4f}", rule="soft labels must sum to 1")
+    total = sum(values)
+    if abs(total - 1.0) > SOFT_SUM_TOLERANCE:
+        raise line.refused(str(round(total, 4)), rule="soft labels must sum to 1")
     return tuple(values)
 
 

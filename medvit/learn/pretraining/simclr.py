@@ -28,11 +28,11 @@ def nt_xent(first: Tensor, second: Tensor, *, temperature: float) -> Tensor:
         msg = f"temperature must be positive, got {temperature}"
         raise ValueError(msg)
     n = len(first)
-    z = F.normalize(torch.cat([first, second]).float(), dim=1)  # (2n, d)
-    logits = z @ z.T / temperature  # (2n, 2n)
-    logits = logits.masked_fill(torch.eye(2 * n, dtype=torch.bool, device=z.device), -1e9)
-    positive = torch.arange(2 * n, device=z.device).roll(n)
-    return F.cross_entropy(logits, positive)
+    with torch.autocast(first.device.type, enabled=False):
+        z = F.normalize(torch.cat([first, second]).float(), dim=1)  # (2n, d)
+        logits = z @ z.T / temperature  # (2n, 2n)
+        logits = logits.masked_fill(torch.eye(2 * n, dtype=torch.bool, device=z.device), -1e9)
+        return F.cross_entropy(logits, torch.arange(2 * n, device=z.device).roll(n))
 
 
 class ProjectionHead(nn.Sequential):
