@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -13,7 +13,6 @@ from apps.cli.session import Advance, Session
 
 if TYPE_CHECKING:
     from medvit.learn.fit import EpochReport, Progress
-    from pipelines.training_run import TrainingSummary
 
 Config = Annotated[
     Path, typer.Argument(metavar="CONFIG", help="A YAML file, or the name of a shipped config.")
@@ -39,8 +38,8 @@ def pretrain(session: Session, config: Config, overrides: Overrides = None) -> E
 
     settings = load_config(PretrainConfig, config, overrides or ())
     with session.progress("pretrain") as advance:
-        summary = run(settings, workspace=session.workspace, progress=_by_epoch(advance))
-    _answer(session, summary)
+        answer = run(settings, workspace=session.workspace, progress=_by_epoch(advance))
+    _answer(session, answer)
     return ExitCode.DONE
 
 
@@ -50,8 +49,8 @@ def train(session: Session, config: Config, overrides: Overrides = None) -> Exit
 
     settings = load(config, overrides or ())
     with session.progress("train") as advance:
-        summary = run(settings, workspace=session.workspace, progress=_by_epoch(advance))
-    _answer(session, summary)
+        answer = run(settings, workspace=session.workspace, progress=_by_epoch(advance))
+    _answer(session, answer)
     return ExitCode.DONE
 
 
@@ -62,10 +61,10 @@ def _by_epoch(advance: Advance) -> Progress:
     return tell
 
 
-def _answer(session: Session, summary: TrainingSummary) -> None:
+def _answer(session: Session, answer: dict[str, Any]) -> None:
     figures = [
         f"{name}: {value}"
-        for name, value in summary.metrics.items()
+        for name, value in answer["metrics"].items()
         if isinstance(value, (int, float, str))
     ]
-    session.answer(summary.as_json(), f"model: {summary.model}", *figures, f"run: {summary.run}")
+    session.answer(answer, f"model: {answer['model']}", *figures, f"run: {answer['run']}")
