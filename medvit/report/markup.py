@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import unicodedata
 from html import escape
 
 VOID = {"meta", "img", "input", "br", "col"}
+TURNING = {"LRE", "RLE", "LRO", "RLO", "PDF", "LRI", "RLI", "FSI", "PDI"}
 
 
 class Html(str):
@@ -51,9 +53,16 @@ def _attribute(key: str, value: object) -> str:
 
 
 def _printable(text: str) -> str:
-    """Write control characters and what UTF-8 cannot hold as escapes."""
+    """Write control characters, lone surrogates and marks that turn the direction as escapes."""
     if text.isprintable():
         return text
-    return "".join(
-        c if c.isprintable() or c in "\n\t" else c.encode("unicode_escape").decode() for c in text
-    )
+    return "".join(_escape(c) if _is_hidden(c) else c for c in text)
+
+
+def _is_hidden(character: str) -> bool:
+    control = unicodedata.category(character) in ("Cc", "Cs") and character not in "\n\t"
+    return control or unicodedata.bidirectional(character) in TURNING
+
+
+def _escape(character: str) -> str:
+    return character.encode("unicode_escape").decode("ascii")

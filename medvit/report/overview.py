@@ -67,14 +67,11 @@ def provenance(summary: ReportSummary) -> Html:
     took = f"{duration(summary.seconds)} on {summary.device}"
     if summary.resumed:
         took += f"; {counted(summary.resumed, 'case')} taken over from an interrupted run"
-    peak = f"{memory(summary.measured_peak_mb)} peak"
-    if summary.predicted_peak_mb is not None:
-        peak += f", {memory(summary.predicted_peak_mb)} predicted"
     facts = [
         *(_model_fact(model.task, model.reference, model.sha256) for model in summary.models),
         _fact("Software", code),
         _fact("Time", took),
-        _fact("Memory", peak),
+        _fact("Memory", _peak(summary)),
         _fact("Other files", f"{counted(summary.other_files, 'file')} that are no cases"),
         *(_fact("Note", note) for note in summary.notes),
     ]
@@ -85,6 +82,15 @@ def provenance(summary: ReportSummary) -> Html:
         _settings(summary),
         id="provenance",
     )
+
+
+def _peak(summary: ReportSummary) -> str:
+    measured = memory(summary.measured_peak_mb)
+    if summary.measured_peak_mb is not None:
+        measured += " peak"
+    if summary.predicted_peak_mb is None:
+        return measured
+    return f"{measured}, {memory(summary.predicted_peak_mb)} predicted"
 
 
 def _model_fact(task: str, reference: str, sha256: str) -> Html:

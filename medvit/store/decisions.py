@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import get_args
@@ -16,6 +17,8 @@ from medvit.store.rows import Action, Decision, DecisionRow
 READER_MAX = 100
 LABEL_MAX = 100
 NOTE_MAX = 4000
+NOT_IN_A_LINE = {"Cc", "Zl", "Zp"}
+"""Unicode categories of control characters and of line and paragraph ends."""
 DIAMETER_MAX_MM = 500.0
 CENTRE = ("x_mm", "y_mm", "z_mm", "diameter_mm")
 INDEX = ("index_z", "index_y", "index_x")
@@ -75,7 +78,7 @@ def _line(value: str, what: str, *, longest: int) -> str:
     if len(text) > longest:
         msg = f"{what} has at most {longest} characters, got {len(text)}"
         raise StoreError(msg)
-    if not text.isprintable():
+    if any(unicodedata.category(c) in NOT_IN_A_LINE for c in text):
         msg = f"{what} must be one line of printable text, got {text!r}"
         raise StoreError(msg)
     return text

@@ -37,6 +37,13 @@ def test_texts_are_stripped() -> None:
 
 
 @pytest.mark.parametrize(
+    "name", ["Ann\N{NO-BREAK SPACE}B", "\N{WOMAN}\N{ZERO WIDTH JOINER}\N{ROCKET}"]
+)
+def test_any_writing_makes_a_name(name: str) -> None:
+    assert checked(_decision(reader=name), kind="ct").reader == name
+
+
+@pytest.mark.parametrize(
     ("changes", "said"),
     [
         ({"reader": " "}, "needs the reader's name (1 to 100 characters), got none"),
