@@ -24,7 +24,8 @@ def score_classification(
     Returns:
         `accuracy`, `balanced_accuracy` (mean recall over true classes), `macro_f1`
         (over classes that are true or predicted somewhere), `per_class` with
-        precision, recall, its 95 % Wilson interval, f1 and n, `confusion` (rows true, columns predicted) and `n`.
+        precision, recall, its 95 % Wilson interval, f1 and n, `confusion` (rows true,
+        columns predicted) and `n`.
 
     Raises:
         ValueError: If there is nothing to score, or a label is not among the classes.
