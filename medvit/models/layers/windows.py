@@ -53,7 +53,9 @@ def unpartition(windows: Tensor, window: Side, grid: Side) -> Tensor:
     return x.permute(0, 1, 4, 2, 5, 3, 6, 7).reshape(b, d, h, w, c)
 
 
+# What is cached in inference mode could not be used in training later.
 @lru_cache(maxsize=32)
+@torch.inference_mode(False)
 def relative_index(window: Side, *, table_side: int) -> Tensor:
     """Return (n, n) rows of a ((2*table_side-1)^3, heads) bias table for query i and key j."""
     axes = [torch.arange(side) for side in window]
@@ -64,6 +66,7 @@ def relative_index(window: Side, *, table_side: int) -> Tensor:
 
 
 @lru_cache(maxsize=64)
+@torch.inference_mode(False)
 def mask_classes(grid: Side, window: Side, shift: Side) -> tuple[tuple[Tensor, Tensor | None], ...]:
     """Group the windows of a shifted grid by the mask they need.
 
