@@ -12,7 +12,7 @@ from medvit.data.chest.body import Body, draw_body
 from medvit.data.chest.fields import Floats, Space, filled, refine
 from medvit.data.chest.parenchyma import draw_fissures, draw_lines, draw_lines_into, lung_hu
 from medvit.data.chest.scanner import add_noise, blur, sharpen
-from medvit.data.chest.skeleton import draw_skeleton
+from medvit.data.chest.skeleton import Skeleton, draw_skeleton
 from medvit.data.insertion import (
     SITE_KINDS,
     SITE_SHARES,
@@ -29,6 +29,7 @@ Triple = tuple[float, float, float]
 
 SLICE_STEPS_MM = (1.0, 1.25, 2.0, 2.5, 3.0)
 SLAB_SHARE = 0.1
+CORTEX_HU = 650.0
 
 COARSE_MM = 2.5
 """Organs are drawn on this grid and refined; vessels and airways on the final one."""
@@ -169,18 +170,33 @@ def _draw_chest(spec: PhantomSpec, rng: np.random.Generator) -> tuple[Floats, ND
     lines = draw_lines(distance, coarse, spec.body, rng)
     inner = lung_hu(distance, coarse, space, spec.body, rng)
     draw_fissures(inner, space, rng)
-    lungs = refine(distance, coarse, space)
-    hu = refine(tissue_hu(coarse, spec.body, skeleton, rng), coarse, space)
-    share, air = draw_lines_into(np.zeros(space.shape, np.float32), lines, space)
     np.maximum(inner, -1000, out=inner)
-    inner += share * (np.float32(spec.body.blood_hu * 0.85 + 5) - inner)
+    hu = refine(tissue_hu(coarse, spec.body, skeleton, rng), coarse, space)
+    _draw_bones(hu, skeleton, coarse, space, rng)
+    lungs = refine(distance, coarse, space)
     inner -= hu
     inner *= filled(lungs, 1.0)
     hu += inner
+    share, air = draw_lines_into(lines, space)
+    share *= np.maximum(np.float32(spec.body.blood_hu * 0.85 + 5) - hu, 0)
+    hu += share
     hu += air * (-985 - hu)
     hu = blur(hu, psf_fwhm_mm=spec.psf_fwhm_mm, step_mm=space.step_mm)[::sub]
     hu = sharpen(hu, step_mm=spec.spacing_mm, strength=0.6 * max(0, spec.sharpness - 0.5))
     return np.ascontiguousarray(hu), np.ascontiguousarray((lungs < 0)[::sub])
+
+
+def _draw_bones(
+    hu: Floats, skeleton: Skeleton, coarse: Space, space: Space, rng: np.random.Generator
+) -> None:
+    """Draw cortex and marrow, in place, only where bones are."""
+    distance = refine(skeleton.distance(coarse), coarse, space)
+    seen = np.flatnonzero(distance < 1)
+    near = distance.ravel()[seen]
+    bone = refine(skeleton.marrow_hu(coarse, rng), coarse, space).ravel()[seen]
+    bone += filled(np.abs(near + 0.5) - 0.6, 1.0) * (CORTEX_HU - bone)
+    flat = hu.reshape(-1)
+    flat[seen] += filled(near, 1.0) * (bone - flat[seen])
 
 
 def _plant(

@@ -40,7 +40,7 @@ def write_samples(folder: Path) -> tuple[Path, ...]:
         shutil.copyfile(image, folder / name)
         writer.writerow([name.as_posix(), image.parent.name, "test", name.as_posix()])
         copies.append(folder / name)
-    for name in TERMS:
-        shutil.copyfile(FOLDER / name, folder / name)
+    for term in TERMS:
+        shutil.copyfile(FOLDER / term, folder / term)
     atomic.write_text(folder / "manifest.csv", text.getvalue())
     return tuple(copies)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
 
 from medvit.data.chest.barrel import Axes, cavity_distance
 from medvit.data.chest.body import Body
 from medvit.data.chest.fields import (
     Floats,
     Space,
+    Triple,
     ellipsoid,
     filled,
     ramp,
@@ -17,7 +19,7 @@ from medvit.data.chest.fields import (
     smooth_min,
 )
 from medvit.data.chest.skeleton import Skeleton
-from medvit.data.chest.tubes import draw_distance
+from medvit.data.chest.tubes import Tubes, draw_distance, draw_share, join, tubes_along
 
 FAT_HU, MUSCLE_HU, LIVER_HU = -100.0, 50.0, 60.0
 
@@ -38,10 +40,10 @@ def mediastinum_distance(axes: Axes, body: Body) -> Floats:
         hilum = ellipsoid(axes, (-14, 4, side * 33), (27, 19, 16))
         out = smooth_min(out, hilum, 8)
     arch = ellipsoid(axes, (38, 4, 14), (19, 34, 25))
-    aorta = np.hypot(x - 24, y - 0.42 * body.half_depth_mm) - 14
+    aorta = np.hypot(x - 20, y - 0.42 * body.half_depth_mm) - 14
     aorta = np.maximum(aorta, z - 40)
     out = smooth_min(out, arch, 8)
-    return smooth_min(out, aorta.astype(np.float32), 6)
+    return smooth_min(out, aorta.astype(np.float32), 16)
 
 
 def heart_centre(body: Body) -> tuple[float, float, float]:
@@ -87,40 +89,57 @@ def lung_distance(space: Space, body: Body, skeleton: Skeleton, rng: np.random.G
 
 
 def tissue_hu(space: Space, body: Body, skeleton: Skeleton, rng: np.random.Generator) -> Floats:
-    """Return attenuation of everything but the lungs, as if there were none."""
+    """Return attenuation of everything but lungs and bones, as if there were none."""
     axes = space.axes()
     step = min(space.step_mm[1:])
     inner = cavity_distance(axes, body)
-    skin = _skin_distance(axes, body)
-    uneven = rolling(rng, space, scale_mm=30)
+    skin = skin_distance(axes, body)
     streaks = rolling(rng, space, scale_mm=9, coarse_mm=4)
-    fat_depth = body.fat_mm * (1 + 0.25 * uneven)
-    muscle = filled(skin + fat_depth, step) * ramp(-streaks, -1.6, -0.9)
-    soft = FAT_HU + (MUSCLE_HU - FAT_HU) * muscle
-    soft = np.where(inner < 14, np.maximum(soft, MUSCLE_HU - 60 + 25 * streaks), soft)
-    soft += _inside(axes, body, inner, soft, streaks)
-    skin_layer = filled(np.abs(skin + 1.2) - 1.2, step)
-    soft += skin_layer * (30 - soft)
+    soft = _wall(axes, body, inner, streaks + 0.7 * rolling(rng, space, scale_mm=26))
+    soft += filled(inner, 2) * (_organs(space, body, streaks) - soft)
+    cartilage = np.zeros(space.shape, np.float32)
+    draw_share(cartilage, skeleton.cartilages, space)
+    soft += cartilage * (100 - soft)
+    soft += filled(np.abs(skin + 1.2) - 1.2, step) * (30 - soft)
     soft += 6 * streaks
-    bone_hu, bone_share = skeleton.bone(space, rng)
-    soft += bone_share * (bone_hu - soft)
     out: Floats = (-1000 + filled(skin, step) * (soft + 1000)).astype(np.float32)
     _draw_table(out, space, body)
     return out
 
 
-def _inside(axes: Axes, body: Body, inner: Floats, soft: Floats, streaks: Floats) -> Floats:
-    """Return the change from chest wall to organs, inside the cavity."""
+def _wall(axes: Axes, body: Body, inner: Floats, streaks: Floats) -> Floats:
+    """Return the chest wall: intercostal muscle, a thin plane of fat, muscle, fat.
+
+    The outer muscle is thick beside the spine and under the shoulders.
+    """
+    z, y, x = axes
+    back = y / body.half_depth_mm
+    beside_spine = 24 * np.exp(-(((np.abs(x) - 24) / 24) ** 2)) * ramp(back, 0.3, 0.8)
+    breast = 13 * ramp(-back, 0.1, 0.6) * ramp(z, -40, 40) * ramp(np.abs(x), 12, 35)
+    shoulder = 24 * ramp(back, -0.2, 0.4) * ramp(z, -70, 60) * ramp(np.abs(x), 30, 70)
+    thick = body.muscle_mm * (0.6 + 0.1 * streaks) + beside_spine + breast + shoulder
+    outer = np.maximum(11.5 + 0.9 * streaks - inner, inner - 13 - thick)
+    muscle = np.maximum(filled(outer, 2.5), filled(inner - 10.5, 2.5) * ramp(streaks, -2.2, -1.2))
+    soft: Floats = FAT_HU + (MUSCLE_HU - FAT_HU) * muscle * (0.8 + 0.2 * ramp(-streaks, -1.5, 0.5))
+    return soft
+
+
+def _organs(space: Space, body: Body, streaks: Floats) -> Floats:
+    """Return what lies inside the cavity: fat, heart, great vessels, abdomen."""
+    axes = space.axes()
     x = axes[2]
-    organs = np.full(inner.shape, FAT_HU, np.float32)
-    organs += 140 * ramp(streaks, 0.7, 1.2)
+    organs = np.full(space.shape, FAT_HU, np.float32)
+    organs += 140 * ramp(streaks, 0.8, 1.3)
     r = body.heart_mm
-    heart = ellipsoid(axes, heart_centre(body), (0.86 * r - 5, 0.88 * r - 5, r - 5))
-    chamber = filled(heart + 9 + 5 * streaks, 4)
+    heart = ellipsoid(axes, heart_centre(body), (0.86 * r - 3, 0.88 * r - 3, r - 3))
+    chamber = filled(heart + 10 + 5 * streaks, 4)
     organs += filled(heart, 3) * (45 - organs)
     organs += chamber * (0.85 * body.blood_hu + 5 - organs)
-    for tube in _great_vessels(axes, body):
-        organs += filled(tube, 2) * (body.blood_hu - organs)
+    for vessel in _great_vessels(axes, body):
+        organs += filled(vessel, 2) * (body.blood_hu - organs)
+    hila = np.zeros(space.shape, np.float32)
+    draw_share(hila, _hilar_vessels(), space)
+    organs += hila * (body.blood_hu - organs)
     abdomen = dome_distance(axes, body)
     liver = LIVER_HU - 20 * ramp(x, 5, 25) + 6 * streaks
     organs += filled(abdomen + 2, 2) * (liver - organs)
@@ -130,14 +149,33 @@ def _inside(axes: Axes, body: Body, inner: Floats, soft: Floats, streaks: Floats
         (14, 20, 26),
     )
     organs += filled(gas, 2) * (-950 - organs)
-    change: Floats = filled(inner, 2) * (organs - soft)
-    return change
+    return organs
+
+
+def _hilar_vessels() -> Tubes:
+    """Return the lung arteries and veins between heart and lungs."""
+    lines = []
+    for side in (-1, 1):
+        lines.append(tubes_along(_mm((-8, -18, 14), (-6, -6, side * 22), ARTERY_ROOT, side), _PIPE))
+        lines.append(tubes_along(_mm((-38, -4, 6), (-32, -2, side * 20), VEIN_ROOT, side), _PIPE))
+        lines.append(
+            tubes_along(_mm((-34, -12, 8), (-22, -14, side * 22), UPPER_VEIN, side), _PIPE)
+        )
+    return join(lines)
+
+
+ARTERY_ROOT, VEIN_ROOT, UPPER_VEIN = (-4.0, 2.0, 34.0), (-28.0, 2.0, 34.0), (-12.0, -12.0, 36.0)
+_PIPE = np.array([10.0, 9.0, 7.5])
+
+
+def _mm(first: Triple, second: Triple, root: Triple, side: int) -> NDArray[np.float64]:
+    return np.array([first, second, (root[0], root[1], side * root[2])])
 
 
 def _great_vessels(axes: Axes, body: Body) -> list[Floats]:
     z, y, x = axes
     deep = np.float32(0.42 * body.half_depth_mm)
-    descending = np.maximum(np.hypot(x - 24, y - deep) - 12, z - 38)
+    descending = np.maximum(np.hypot(x - 20, y - deep) - 12, z - 38)
     ring = np.hypot(np.hypot(y - deep / 2 + 6, z - 22) - 24, x - 12 - y * 0.3) - 12
     arch = np.maximum(ring, 24 - z)
     ascending = np.maximum(np.hypot(x + 8, y + 22) - 15, np.abs(z + 4) - 32)
@@ -150,7 +188,8 @@ def _great_vessels(axes: Axes, body: Body) -> list[Floats]:
     return found
 
 
-def _skin_distance(axes: Axes, body: Body) -> Floats:
+def skin_distance(axes: Axes, body: Body) -> Floats:
+    """Return the distance to the skin: wide at the shoulders, with breasts or without."""
     z, y, x = axes
     wall = 12 + body.muscle_mm + body.fat_mm
     shoulders = 62 * ramp(z, body.apex_mm - 75, body.apex_mm + 25)
@@ -159,8 +198,14 @@ def _skin_distance(axes: Axes, body: Body) -> Floats:
     power = np.float32(2.25)
     hollow = 0.05 * np.exp(-((x / 25) ** 2))  # the dip along spine and sternum
     level = (np.abs(x / wide) ** power + np.abs((y - 5) / deep) ** power) ** (1 / power) + hollow
-    distance: Floats = ((level - 1) * (0.5 * wide + 0.5 * deep)).astype(np.float32)
-    return distance
+    trunk = ((level - 1) * (0.5 * wide + 0.5 * deep)).astype(np.float32)
+    if body.breast_mm <= 0:
+        return trunk
+    middle = (-15.0, -(body.half_depth_mm + 4), 0.46 * body.half_width_mm)
+    r = body.breast_mm
+    sides = (axes[0], axes[1], np.abs(axes[2]))
+    breasts = ellipsoid(sides, middle, (1.3 * r + 18, 0.8 * r + 22, r + 26))
+    return smooth_min(trunk, breasts, 18)
 
 
 def _draw_table(hu: Floats, space: Space, body: Body) -> None:

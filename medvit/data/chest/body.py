@@ -19,6 +19,7 @@ class Body:
         heart_mm: Largest radius of the heart.
         fat_mm: Thickness of fat under the skin.
         muscle_mm: Thickness of muscle on the ribs.
+        breast_mm: Size of the breasts; 0 without.
         blood_hu: 40 without contrast, 120 to 350 with it.
         lung_hu: Parenchyma half-way between front and back.
         gradient_hu: Rise of parenchyma from front to back.
@@ -35,6 +36,7 @@ class Body:
     heart_mm: float
     fat_mm: float
     muscle_mm: float
+    breast_mm: float
     blood_hu: float
     lung_hu: float
     gradient_hu: float
@@ -58,6 +60,7 @@ def draw_body(rng: np.random.Generator) -> Body:
         heart_mm=float(rng.uniform(52, 68)),
         fat_mm=float(rng.choice([rng.uniform(4, 12), rng.uniform(10, 35)])),
         muscle_mm=float(rng.uniform(9, 18)),
+        breast_mm=float(rng.choice([0.0, rng.uniform(5, 45)])),
         blood_hu=float(rng.choice([rng.uniform(32, 48), rng.uniform(110, 330)])),
         lung_hu=float(rng.uniform(-885, -810)),
         gradient_hu=float(rng.uniform(30, 100)),

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from medvit.data.chest.anatomy import ARTERY_ROOT, VEIN_ROOT
 from medvit.data.chest.body import Body
 from medvit.data.chest.fields import Floats, Space, ramp, refine, rolling
 from medvit.data.chest.trees import beside, grow_tree
@@ -41,7 +42,8 @@ def draw_lines(coarse_lungs: Floats, coarse: Space, body: Body, rng: np.random.G
             continue
         for tree in ("artery", "vein"):
             at = _points(rng.choice(tips, body.n_tips), coarse, rng)
-            root = np.array([-4.0 if tree == "artery" else -26.0, 2.0, side * 30.0])
+            z, y, x = ARTERY_ROOT if tree == "artery" else VEIN_ROOT
+            root = np.array([z, y, side * (x - 4)])
             grown = grow_tree(rng, root, at, tip_radius_mm=rng.uniform(0.44, 0.58))
             vessels.append(grown)
             if tree == "artery":
@@ -114,17 +116,13 @@ def _draw_sheet(hu: Floats, height_mm: Floats, space: Space, *, raised_hu: float
         hu[levels, rows, columns] += np.float32(raised_hu) * weight[rows, columns]
 
 
-def draw_lines_into(share: Floats, lines: Lines, space: Space) -> tuple[Floats, Floats]:
-    """Return the shares of vessels or walls, and of air in airways.
-
-    Args:
-        share: Zeros of the grid, used for the first.
-    """
-    draw_share(share, lines.vessels, space)
-    draw_share(share, lines.walls, space)
-    air = np.zeros(space.shape, np.float32)
+def draw_lines_into(lines: Lines, space: Space) -> tuple[Floats, Floats]:
+    """Return the shares of vessels and airway walls, and of air in airways."""
+    solid, air = np.zeros(space.shape, np.float32), np.zeros(space.shape, np.float32)
+    draw_share(solid, lines.vessels, space)
+    draw_share(solid, lines.walls, space)
     draw_share(air, lines.lumens, space)
-    return share, air
+    return solid, air
 
 
 def _windpipe(body: Body) -> Tubes:
