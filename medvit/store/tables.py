@@ -103,6 +103,7 @@ class CaseTable(Base):
         Index(None, "source", "case_id"),
         Index(None, "review", "source"),
         Index(None, "verdict", "source"),
+        Index(None, "kind", "source"),
         Index(None, "top_probability", "source"),
         Index(None, "n_findings", "source"),
         Index(None, "scanned_at", "source"),

@@ -72,7 +72,7 @@ def _make_cases() -> None:
         ),
         sa.CheckConstraint("review IN ('new', 'reviewed', 'none')", name=op.f("ck_cases_review")),
     )
-    for first in ("review", "verdict", "top_probability", "n_findings", "scanned_at"):
+    for first in ("review", "verdict", "kind", "top_probability", "n_findings", "scanned_at"):
         op.create_index(op.f(f"ix_cases_{first}_source"), "cases", [first, "source"])
     op.create_index(op.f("ix_cases_source_case_id"), "cases", ["source", "case_id"])
     op.create_index(op.f("ix_cases_run_id"), "cases", ["run_id"])
