@@ -101,13 +101,17 @@ def name_owners(installed: Mapping[str, list[str]]) -> dict[str, list[str]]:
 
 def _models(workspace: Workspace) -> Iterator[Check]:
     from medvit.models.weights import WEIGHTS_FILE, file_sha256
-    from medvit.registry.registry import list_models
+    from medvit.registry.registry import DEFAULT_NAMES, list_models
 
     try:
         models = list_models(workspace.models)
     except MedvitError as error:
         yield Check("models", ok=False, found=error.message, hint=error.hint)
         return
+    for task, name in DEFAULT_NAMES.items():
+        if not any(model.name == name for model in models):
+            hint = "install medvit from a wheel that holds its weights"
+            yield Check(f"default {task} model", ok=False, found=f"no {name}", hint=hint)
     for model in models:
         weights = model.folder / WEIGHTS_FILE
         whole = weights.is_file() and file_sha256(weights) == model.sha256
