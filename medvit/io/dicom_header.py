@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import struct
-import warnings
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -16,7 +15,11 @@ from pydicom.dataset import FileDataset
 
 from medvit.errors import ReadError
 from medvit.geometry import Triple
-from medvit.io.dicom_values import PARSE_ERRORS, Values
+from medvit.io.dicom_values import PARSE_ERRORS, Values, plain_uid
+from medvit.io.os_errors import is_system_error, unreadable
+from medvit.io.quiet import silence_libraries
+
+silence_libraries()
 
 HEAD_BYTES = 1 << 16
 """First part of a file, parsed in memory; nearly every CT header ends inside it."""
@@ -149,12 +152,6 @@ def read_header(path: Path) -> SliceHeader:
     return _read_header(path, state.st_size, state.st_mtime_ns)
 
 
-def unreadable(path: Path, error: OSError) -> ReadError:
-    """Return the error for a file or folder that the system will not open."""
-    msg = f"{path.name}: cannot be opened ({error.strerror or type(error).__name__})"
-    return ReadError(msg, reason="unreadable", hint="check that the path exists and may be read")
-
-
 @lru_cache(maxsize=CACHED_HEADERS)
 def _read_header(path: Path, file_bytes: int, mtime_ns: int) -> SliceHeader:
     try:
@@ -171,12 +168,14 @@ def _parse(path: Path, file: BinaryIO, file_bytes: int) -> SliceHeader:
         found = _parse_bytes(path, io.BytesIO(head), file_bytes)
         if found.layout.offset or file_bytes <= len(head):
             return found
-    except PARSE_ERRORS as error:
+    except (OSError, *PARSE_ERRORS) as error:
         if file_bytes <= len(head):
             raise _not_dicom(path, error) from error
     try:
         return _parse_bytes(path, _Bounded(file, file_bytes), file_bytes)
-    except PARSE_ERRORS as error:
+    except (OSError, *PARSE_ERRORS) as error:
+        if is_system_error(error):
+            raise
         raise _not_dicom(path, error) from error
 
 
@@ -212,19 +211,16 @@ class _Bounded(io.RawIOBase):
 
 def _parse_bytes(path: Path, stream: io.BytesIO | _Bounded, file_bytes: int) -> SliceHeader:
     stream.seek(0)
-    with warnings.catch_warnings():
-        # Odd values are judged by triage; pydicom's own words would go to stderr.
-        warnings.simplefilter("ignore")
-        dataset = pydicom.dcmread(
-            cast("BinaryIO", stream),
-            stop_before_pixels=True,
-            force=True,
-            specific_tags=list(_TAGS),
-        )
-        offset = stream.tell()
-        stream.seek(offset)
-        element = _pixel_element(stream.read(12), dataset, offset)
-        return _header_of(path, file_bytes, dataset, element)
+    dataset = pydicom.dcmread(
+        cast("BinaryIO", stream),
+        stop_before_pixels=True,
+        force=True,
+        specific_tags=list(_TAGS),
+    )
+    offset = stream.tell()
+    stream.seek(offset)
+    element = _pixel_element(stream.read(12), dataset, offset)
+    return _header_of(path, file_bytes, dataset, element)
 
 
 def _pixel_element(raw: bytes, dataset: FileDataset, offset: int) -> tuple[int, int, int | None]:
@@ -252,9 +248,10 @@ def _header_of(
     return SliceHeader(
         path=path,
         file_bytes=file_bytes,
-        series_uid=values.text("SeriesInstanceUID"),
-        sop_uid=values.text("SOPInstanceUID"),
-        sop_class=values.text("SOPClassUID") or str(meta.get("MediaStorageSOPClassUID", "")),
+        series_uid=values.uid("SeriesInstanceUID"),
+        sop_uid=values.uid("SOPInstanceUID"),
+        sop_class=values.uid("SOPClassUID")
+        or plain_uid(str(meta.get("MediaStorageSOPClassUID", ""))),
         modality=values.text("Modality"),
         image_type=values.texts("ImageType"),
         layout=_layout_of(values, element),
@@ -262,7 +259,7 @@ def _header_of(
         slope=values.number("RescaleSlope"),
         intercept=values.number("RescaleIntercept"),
         rescale_type=values.text("RescaleType"),
-        transfer_syntax=str(meta.get("TransferSyntaxUID", "")),
+        transfer_syntax=plain_uid(str(meta.get("TransferSyntaxUID", ""))),
         kernel=values.text("ConvolutionKernel"),
         acquisition=values.text("AcquisitionNumber"),
         is_lossy=values.text("LossyImageCompression") == "01",
@@ -299,5 +296,5 @@ def _placement_of(values: Values) -> Placement:
         position_mm=None if position is None else (position[0], position[1], position[2]),
         orientation=values.numbers("ImageOrientationPatient", 6),
         pixel_spacing_mm=None if spacing is None else (spacing[0], spacing[1]),
-        frame_uid=values.text("FrameOfReferenceUID"),
+        frame_uid=values.uid("FrameOfReferenceUID"),
     )

@@ -8,8 +8,9 @@ from pydicom.pixels.utils import pixel_array
 from pydicom.uid import UID
 
 from medvit.errors import ReadError
-from medvit.io.dicom_header import BIG_ENDIAN, SliceHeader, unreadable
+from medvit.io.dicom_header import BIG_ENDIAN, SliceHeader
 from medvit.io.dicom_values import PARSE_ERRORS
+from medvit.io.os_errors import is_system_error, unreadable
 from medvit.io.planes import Plane
 
 NATIVE_SYNTAXES = frozenset({"", "1.2.840.10008.1.2", "1.2.840.10008.1.2.1", BIG_ENDIAN})
@@ -90,9 +91,9 @@ def _in_stored_bits(plane: Plane, header: SliceHeader) -> Plane:
 def _decompress(header: SliceHeader) -> Plane:
     try:
         plane = pixel_array(header.path, raw=True)
-    except OSError as error:
-        raise unreadable(header.path, error) from error
-    except (*PARSE_ERRORS, RuntimeError) as error:
+    except (OSError, RuntimeError, *PARSE_ERRORS) as error:
+        if is_system_error(error):
+            raise unreadable(header.path, error) from error
         msg = f"{header.path.name}: the compressed pixels cannot be decoded"
         hint = f"decompress or export the series again ({type(error).__name__})"
         raise ReadError(msg, reason="undecodable", hint=hint) from error

@@ -16,8 +16,9 @@ from medvit.io.dicom_geometry import (
     judge_stack,
     stack_slices,
 )
-from medvit.io.dicom_header import SliceHeader, unreadable
+from medvit.io.dicom_header import SliceHeader
 from medvit.io.dicom_pixels import decoder_problem, is_native
+from medvit.io.os_errors import unreadable
 
 CT_IMAGE = "1.2.840.10008.5.1.4.1.1.2"
 MULTI_FRAME_CT = frozenset({CT_IMAGE + ".1", CT_IMAGE + ".2"})
@@ -34,7 +35,7 @@ LOSSY_SYNTAXES = frozenset(
 )
 """Transfer syntaxes that cannot be lossless."""
 
-MAX_SIDE = 8192
+MAX_SIDE = 4096
 """Longest side of a slice; no scanner writes more, and a header can claim anything."""
 
 MIN_SIDE = 8

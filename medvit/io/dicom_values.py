@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
+import re
 import struct
 import zlib
 from collections.abc import Callable, Sequence
@@ -12,6 +14,11 @@ import pydicom
 from pydicom.dataset import Dataset
 
 T = TypeVar("T")
+
+LONGEST_TEXT = 64
+"""Characters kept of a text value: the longest that the values read here may have."""
+
+_UID = re.compile(r"[0-9.]{1,64}")
 
 PARSE_ERRORS = (
     pydicom.errors.InvalidDicomError,
@@ -51,8 +58,12 @@ class Values:
             return default
 
     def text(self, keyword: str) -> str:
-        """Return a value as text, empty when absent."""
-        return self.get(keyword, lambda value: str(value).strip(), "")
+        """Return a value as text that can be printed, empty when absent."""
+        return self.get(keyword, _printable, "")
+
+    def uid(self, keyword: str) -> str:
+        """Return a UID; one that breaks the form of UIDs is hashed, as it may hold anything."""
+        return self.get(keyword, lambda value: plain_uid(str(value)), "")
 
     def whole(self, keyword: str, default: int = 0) -> int:
         """Return a whole number."""
@@ -69,6 +80,24 @@ class Values:
     def texts(self, keyword: str) -> tuple[str, ...]:
         """Return all values as upper-case text."""
         return self.get(keyword, _text_tuple, ())
+
+
+def plain_uid(value: str) -> str:
+    """Return a UID of digits and dots as it is, and a hash of anything else.
+
+    Examples:
+        >>> plain_uid("1.2.840 "), plain_uid("Doe^Jane")
+        ('1.2.840', 'invalid-ff37cfdaa951')
+    """
+    text = value.strip(" \0")
+    if not text or _UID.fullmatch(text):
+        return text
+    return "invalid-" + hashlib.sha256(text.encode("utf-8", "backslashreplace")).hexdigest()[:12]
+
+
+def _printable(value: object) -> str:
+    text = str(value).strip(" \0")[:LONGEST_TEXT]
+    return "".join(letter if letter.isascii() and letter.isprintable() else "?" for letter in text)
 
 
 def _finite(value: object) -> float | None:

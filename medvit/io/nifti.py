@@ -13,9 +13,9 @@ from typing import BinaryIO, cast
 import numpy as np
 
 from medvit.errors import ReadError
-from medvit.io.dicom_header import unreadable
 from medvit.io.dicom_rules import AIR_MUST_FIT_HU
 from medvit.io.nifti_header import GZIP_ERRORS, Grid, cut_short, is_gzip, read_grid
+from medvit.io.os_errors import unreadable
 from medvit.io.planes import CACHE_BYTES, Plane, PlaneCache, rescale_into
 from medvit.volume.volume import Hu, Volume
 

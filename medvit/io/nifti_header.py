@@ -19,7 +19,10 @@ from nibabel.spatialimages import HeaderDataError
 from medvit.errors import ReadError
 from medvit.geometry import Affine
 from medvit.io.dicom_geometry import MIN_SLICES, TILT_TOLERANCE_DEG
-from medvit.io.dicom_header import unreadable
+from medvit.io.os_errors import is_system_error, unreadable
+from medvit.io.quiet import silence_libraries
+
+silence_libraries()
 
 MM_PER_UNIT = {"unknown": 1.0, "mm": 1.0, "meter": 1000.0, "micron": 0.001}
 """Length units of a NIfTI header; an unset one means mm by common use."""
@@ -80,7 +83,11 @@ def read_grid(path: Path) -> Grid:
     Raises:
         ReadError: With the reason, when the header says otherwise.
     """
-    return _turned(path, _load(path))
+    image = _load(path)
+    try:
+        return _turned(path, image)
+    except PARSE_ERRORS as error:
+        raise _no_nifti(path, error) from error
 
 
 def is_gzip(path: Path) -> bool:
@@ -98,7 +105,7 @@ def _load(path: Path) -> Any:
     try:
         return nib.load(path)
     except OSError as error:
-        if isinstance(error, GZIP_ERRORS):
+        if not is_system_error(error):
             raise cut_short(path) from error
         raise unreadable(path, error) from error
     except GZIP_ERRORS as error:
@@ -106,8 +113,12 @@ def _load(path: Path) -> Any:
     except PARSE_ERRORS as error:
         if _ends_in_header(path):
             raise cut_short(path) from error
-        msg = f"{path.name}: not a readable NIfTI header ({type(error).__name__})"
-        raise ReadError(msg, reason="not_an_image", hint="write the volume again") from error
+        raise _no_nifti(path, error) from error
+
+
+def _no_nifti(path: Path, error: Exception) -> ReadError:
+    msg = f"{path.name}: not a readable NIfTI header ({type(error).__name__})"
+    return ReadError(msg, reason="not_an_image", hint="write the volume again")
 
 
 def _ends_in_header(path: Path) -> bool:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import struct
-import warnings
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,10 +12,13 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageOps
 
 from medvit.errors import ReadError
-from medvit.io.dicom_header import unreadable
+from medvit.io.os_errors import is_system_error, unreadable
+from medvit.io.quiet import silence_libraries
+
+silence_libraries()
 
 FORMATS = ("PNG", "JPEG", "BMP", "TIFF")
 
@@ -109,18 +111,13 @@ def bits_in_use(largest: int) -> int:
 @contextmanager
 def _opened(path: Path) -> Iterator[Image.Image]:
     try:
-        with warnings.catch_warnings():
-            # Size is judged by MAX_PIXELS below, before anything is decoded.
-            warnings.simplefilter("ignore")
-            image = Image.open(path, formats=FORMATS)
+        image = Image.open(path, formats=FORMATS)
     except Image.DecompressionBombError as error:
         msg = f"{path.name}: more pixels than can be read (at most {MAX_PIXELS})"
         raise ReadError(msg, reason="too_large", hint="cut it into parts") from error
-    except UnidentifiedImageError as error:
-        raise _not_an_image(path) from error
-    except OSError as error:
-        raise unreadable(path, error) from error
-    except _DECODE_ERRORS as error:
+    except (OSError, *_DECODE_ERRORS) as error:
+        if is_system_error(error):
+            raise unreadable(path, error) from error
         raise _not_an_image(path) from error
     with image:
         yield image
@@ -178,10 +175,8 @@ def _decoded(path: Path, image: Image.Image) -> Image.Image:
     try:
         image.load()
         return ImageOps.exif_transpose(image)
-    except _DECODE_ERRORS as error:
-        raise _broken(path, error) from error
-    except OSError as error:
-        if error.errno is not None:
+    except (OSError, *_DECODE_ERRORS) as error:
+        if is_system_error(error):
             raise unreadable(path, error) from error
         raise _broken(path, error) from error
 

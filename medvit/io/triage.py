@@ -9,9 +9,10 @@ from medvit.errors import ReadError
 from medvit.geometry import Affine, Triple, spacing_of
 from medvit.io.case import Case, Reason, Verdict
 from medvit.io.dicom_geometry import Stack, affine_of
-from medvit.io.dicom_header import SliceHeader, read_header, unreadable
+from medvit.io.dicom_header import SliceHeader, read_header
 from medvit.io.dicom_rules import judge_series, remarks_on, signedness_repairs
 from medvit.io.nifti import judge_nifti
+from medvit.io.os_errors import unreadable
 from medvit.io.raster import inspect_image
 from medvit.io.sniff import SNIFF_BYTES, claims_dicom, has_mark, is_nifti_name, starts_like_dicom
 

@@ -11,6 +11,9 @@ from medvit.errors import ReadError
 from medvit.io.dicom_header import HEAD_BYTES, read_header
 from tests.make.dicom import CtSeries, ct_slice, edit, save, write_series
 
+# Broken values are what these tests write; the libraries' words about them are expected.
+pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")
+
 
 def test_a_header_holds_what_was_written(tmp_path: Path) -> None:
     series = CtSeries()

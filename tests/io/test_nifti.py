@@ -38,7 +38,7 @@ def test_ras_on_disk_is_lps_and_zyx_in_memory(tmp_path: Path, name: str) -> None
     assert index_to_lps(volume.affine_lps, (1, 5, 3)).tolist() == [-2.0, 0.0, 2.0]
 
 
-@settings(deadline=None, max_examples=40)
+@settings(deadline=None, max_examples=20)
 @given(
     order=permutations(range(3)),
     signs=tuples(*[sampled_from((-1.0, 1.0))] * 3),

@@ -4,13 +4,18 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis.strategies import binary, integers, lists, sampled_from, tuples
 
 from medvit.io.case import Case, Kind
 from medvit.io.discover import discover
 from medvit.io.triage import Triage, triage
-from tests.make.dicom import CtSeries, edit, truncate, write_series, write_text
+from tests.make.dicom import CtSeries, ct_slice, edit, save, truncate, write_series, write_text
 from tests.make.nifti import write_nifti
 from tests.make.raster import grey, write_image
+
+# Broken values are what these tests write; the libraries' words about them are expected.
+pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")
 
 
 def only(source: Path) -> Triage:
@@ -84,3 +89,35 @@ def test_a_case_whose_file_went_away_is_refused(tmp_path: Path, name: str) -> No
     judged = triage(case)
     assert (judged.verdict, judged.reasons[0].code) == ("refuse", "unreadable")
     assert name in judged.reasons[0].message
+
+
+WRITERS = {
+    ".dcm": lambda path: save(ct_slice(CtSeries(), 0), path),
+    ".nii": lambda path: write_nifti(path, CtSeries().hu),
+    ".png": lambda path: write_image(path, grey()),
+    ".tif": lambda path: write_image(path, grey()),
+    ".jpg": lambda path: write_image(path, grey()),
+}
+
+
+@settings(deadline=None, max_examples=60)
+@given(
+    suffix=sampled_from(sorted(WRITERS)),
+    changes=lists(tuples(integers(0, 1500), binary(min_size=1, max_size=6)), max_size=4),
+    lost_bytes=integers(0, 200),
+)
+def test_any_damage_gets_a_verdict_with_a_reason(
+    tmp_path_factory: pytest.TempPathFactory,
+    suffix: str,
+    changes: list[tuple[int, bytes]],
+    lost_bytes: int,
+) -> None:
+    path = WRITERS[suffix](tmp_path_factory.mktemp("damaged") / f"a{suffix}")
+    raw = bytearray(path.read_bytes())
+    for place, content in changes:
+        raw[place : place + len(content)] = content
+    path.write_bytes(bytes(raw[: max(0, len(raw) - lost_bytes)]))
+    for case in discover(path).cases:
+        judged = triage(case)
+        assert judged.verdict in ("accept", "repair", "refuse")
+        assert all(reason.code and reason.message for reason in judged.reasons)

@@ -1,0 +1,79 @@
+from __future__ import annotations
+
+import math
+
+import pydicom
+import pytest
+from hypothesis import given
+from hypothesis.strategies import text
+from pydicom.dataelem import RawDataElement
+from pydicom.dataset import Dataset
+
+from medvit.io.dicom_values import LONGEST_TEXT, Values, plain_uid
+
+# Broken values are what these tests write; the libraries' words about them are expected.
+pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")
+
+
+def raw_values(**values: bytes) -> Values:
+    """Return values as a file holds them: bytes that nobody has checked yet."""
+    dataset = Dataset()
+    for keyword, value in values.items():
+        tag = pydicom.tag.Tag(keyword)
+        vr = pydicom.datadict.dictionary_VR(tag)
+        dataset[tag] = RawDataElement(tag, vr, len(value), value, 0, False, True)
+    return Values(dataset)
+
+
+def test_sound_values_come_with_their_type() -> None:
+    values = raw_values(
+        NumberOfFrames=b"7 ", RescaleSlope=b"0.5", PixelSpacing=b"1.5\\2", ImageType=b"a\\b "
+    )
+    assert values.whole("NumberOfFrames") == 7
+    assert values.number("RescaleSlope") == 0.5
+    assert values.numbers("PixelSpacing", 2) == (1.5, 2.0)
+    assert values.texts("ImageType") == ("A", "B")
+    assert values.bad == []
+
+
+def test_absent_values_are_defaults_and_not_bad() -> None:
+    values = raw_values(RescaleType=b"")
+    assert values.text("RescaleType") == ""
+    assert values.whole("Rows", 3) == 3
+    assert values.number("RescaleSlope") is None
+    assert values.bad == []
+
+
+@pytest.mark.parametrize("raw", [b"1A", b"1.5", b"seven"])
+def test_a_broken_whole_number_is_remembered(raw: bytes) -> None:
+    values = raw_values(NumberOfFrames=raw)
+    assert values.whole("NumberOfFrames", 1) == 1
+    assert values.bad == ["NumberOfFrames"]
+
+
+@pytest.mark.parametrize("raw", [b"1\\2\\3", b"1", b"1\\nan", b"1\\inf", b"1\\x"])
+def test_a_row_of_numbers_of_the_wrong_kind_is_remembered(raw: bytes) -> None:
+    values = raw_values(PixelSpacing=raw)
+    assert values.numbers("PixelSpacing", 2) is None
+    assert values.bad == ["PixelSpacing"]
+
+
+@pytest.mark.parametrize("raw", [b"nan", b"1e999", b"--2"])
+def test_a_number_that_is_not_finite_is_remembered(raw: bytes) -> None:
+    values = raw_values(RescaleSlope=raw)
+    assert values.number("RescaleSlope") is None
+    assert values.bad == ["RescaleSlope"]
+    assert math.isfinite(raw_values(RescaleSlope=b"1e30").number("RescaleSlope") or math.inf)
+
+
+def test_text_that_cannot_be_printed_is_masked_and_cut() -> None:
+    values = raw_values(RescaleType=b"H\x01\xffU" + b"x" * 100)
+    assert values.text("RescaleType").startswith("H??U")
+    assert len(values.text("RescaleType")) == LONGEST_TEXT
+
+
+@given(value=text(max_size=90))
+def test_a_uid_is_digits_and_dots_or_a_hash(value: str) -> None:
+    uid = plain_uid(value)
+    assert uid == "" or uid.startswith("invalid-") or set(uid) <= set("0123456789.")
+    assert len(uid) <= 64
