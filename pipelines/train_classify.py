@@ -9,7 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, ValidationInfo, field_validator
 
 from medvit.errors import ConfigError
 from medvit.workspace import Workspace
@@ -63,16 +63,18 @@ class ClassifyConfig(Settings):
     sampler: SamplerChoice = SamplerChoice()
     views: Views = Views(side_px=112, min_area=0.6)
 
-    @model_validator(mode="after")
-    def _correct_once(self) -> ClassifyConfig:
-        if self.loss.name in CORRECTING_LOSSES and self.sampler.name != "none":
+    @field_validator("sampler")
+    @classmethod
+    def _correct_once(cls, sampler: SamplerChoice, info: ValidationInfo) -> SamplerChoice:
+        loss = info.data.get("loss")
+        if loss is not None and loss.name in CORRECTING_LOSSES and sampler.name != "none":
             msg = (
-                f"loss.name={self.loss.name} and sampler.name={self.sampler.name} both correct "
-                "for class frequencies, which favours rare classes twice; set sampler.name=none "
-                "or loss.name=cross_entropy"
+                f"loss.name={loss.name} and sampler.name={sampler.name} both correct for class "
+                "frequencies, which favours rare classes twice; set sampler.name=none or "
+                "loss.name=cross_entropy"
             )
             raise ValueError(msg)
-        return self
+        return sampler
 
 
 def run(

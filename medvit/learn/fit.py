@@ -34,7 +34,8 @@ class FitSettings:
         lr: Peak learning rate of AdamW.
         weight_decay: Not applied to vectors: biases and norms.
         warmup_epochs: Linear rise of the learning rate; a half cosine to 0 follows.
-        max_minutes: Wall time after which training ends cleanly; None for no limit.
+        max_minutes: Wall time, that before a resumption included, after which training
+            ends cleanly; None for no limit.
         seed: Seeds dropout and stochastic depth anew at each step.
         precision: `bf16-mixed` computes products in bfloat16.
         clip_norm: Gradients are scaled down to this norm.
@@ -70,10 +71,10 @@ class FitResult:
     """How a training ended.
 
     Attributes:
-        epochs: Epochs completed, those before a resumption included.
+        epochs: Whole epochs, those before a resumption included.
         cut_short: Whether `max_minutes` ended it.
         loss: Mean loss of the last epoch.
-        seconds: Wall time of this call.
+        seconds: Wall time, that before a resumption included.
         device: What it ran on, `cpu` or `cuda`.
     """
 
@@ -201,11 +202,18 @@ class _Watch(Callback):
         self.settings = settings
         self.progress = progress
         self.started_s = time.monotonic()
+        self.earlier_s = 0.0
         self.cut_short = False
 
     @property
     def elapsed_s(self) -> float:
-        return time.monotonic() - self.started_s
+        return self.earlier_s + time.monotonic() - self.started_s
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"elapsed_s": self.elapsed_s}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self.earlier_s = float(state_dict["elapsed_s"])
 
     def on_train_batch_start(self, trainer: Trainer, *args: Any) -> None:
         torch.manual_seed(self.settings.seed * 1_000_003 + trainer.global_step)
@@ -224,7 +232,7 @@ class _Watch(Callback):
 
     def result(self, trainer: Trainer) -> FitResult:
         device = trainer.strategy.root_device.type
-        epochs = trainer.current_epoch
+        epochs = trainer.global_step // max(1, int(trainer.num_training_batches))
         return FitResult(epochs, self.cut_short, _loss(trainer), self.elapsed_s, device)
 
 
