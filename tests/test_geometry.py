@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis.strategies import floats, tuples
 
 from medvit.geometry import affine_from, index_to_lps, lps_to_index, spacing_of
@@ -24,6 +24,7 @@ def test_index_goes_to_the_point_worked_out_by_hand() -> None:
     np.testing.assert_allclose(index_to_lps(affine, [(2, 4, 8), (0, 0, 0)]), [(3, 4, 8), (1, 2, 3)])
 
 
+@settings(deadline=None)
 @given(point=tuples(*Point))
 def test_there_and_back_is_the_same_point(point: tuple[float, float, float]) -> None:
     index = lps_to_index(OBLIQUE, point)

@@ -18,7 +18,8 @@ T = TypeVar("T")
 LONGEST_TEXT = 64
 """Characters kept of a text value: the longest that the values read here may have."""
 
-_UID = re.compile(r"[0-9.]{1,64}")
+# Pseudonymised series often carry hexadecimal hashes in place of UIDs.
+_UID = re.compile(r"[0-9a-fA-F.-]{1,64}")
 
 PARSE_ERRORS = (
     pydicom.errors.InvalidDicomError,
@@ -83,7 +84,7 @@ class Values:
 
 
 def plain_uid(value: str) -> str:
-    """Return a UID of digits and dots as it is, and a hash of anything else.
+    """Return a UID of (hexadecimal) digits and dots as it is, and a hash of anything else.
 
     Examples:
         >>> plain_uid("1.2.840 "), plain_uid("Doe^Jane")

@@ -88,6 +88,7 @@ def test_positions_written_with_one_decimal_are_still_even() -> None:
     assert codes(stack_at([round(0.625 * number, 1) for number in range(40)])) == []
 
 
+@settings(deadline=None)
 @given(missing=integers(1, 8))
 def test_one_slice_taken_from_the_middle_is_missed(missing: int) -> None:
     stack = stack_at([2.5 * number for number in range(10) if number != missing])

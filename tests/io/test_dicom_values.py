@@ -4,7 +4,7 @@ import math
 
 import pydicom
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis.strategies import text
 from pydicom.dataelem import RawDataElement
 from pydicom.dataset import Dataset
@@ -72,8 +72,9 @@ def test_text_that_cannot_be_printed_is_masked_and_cut() -> None:
     assert len(values.text("RescaleType")) == LONGEST_TEXT
 
 
+@settings(deadline=None)
 @given(value=text(max_size=90))
-def test_a_uid_is_digits_and_dots_or_a_hash(value: str) -> None:
+def test_a_uid_is_digits_or_a_hash(value: str) -> None:
     uid = plain_uid(value)
-    assert uid == "" or uid.startswith("invalid-") or set(uid) <= set("0123456789.")
+    assert uid == "" or uid.startswith("invalid-") or set(uid) <= set("0123456789abcdefABCDEF.-")
     assert len(uid) <= 64

@@ -4,7 +4,7 @@ from threading import Thread
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis.strategies import integers, lists
 
 from medvit.io.planes import Plane, PlaneCache, rescale_into
@@ -16,6 +16,7 @@ def decode(number: int) -> Plane:
     return np.full((4, 4), number, np.int16)
 
 
+@settings(deadline=None)
 @given(wanted=lists(integers(0, 9), max_size=40), room=integers(0, 5))
 def test_a_plane_is_always_right_and_room_is_never_exceeded(wanted: list[int], room: int) -> None:
     cache = PlaneCache(decode, max_bytes=room * PLANE_BYTES)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis.strategies import integers
 from PIL import Image
 
@@ -51,6 +51,7 @@ def test_sixteen_bits_are_scaled_by_the_bits_in_use(
     assert image.pixels.max() <= 1
 
 
+@settings(deadline=None)
 @given(largest=integers(0, 65535))
 def test_bits_in_use_are_the_fewest_that_hold_the_largest(largest: int) -> None:
     bits = bits_in_use(largest)

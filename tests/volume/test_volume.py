@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis.strategies import integers, none, one_of, tuples
 
 from medvit.geometry import affine_from
@@ -14,6 +14,7 @@ VALUES = np.arange(4 * 5 * 6, dtype=np.float32).reshape(4, 5, 6)
 BOUND = one_of(none(), integers(-9, 9))
 
 
+@settings(deadline=None)
 @given(z=tuples(BOUND, BOUND), y=tuples(BOUND, BOUND), x=tuples(BOUND, BOUND))
 def test_a_box_is_what_numpy_gives(
     z: tuple[int | None, int | None],
