@@ -26,7 +26,10 @@ BODY_HU, GAS_HU = -500.0, -400.0
 OUTSIDE_AIR_HU = -950.0
 """Air of a slice that touches its border and is emptier than this lies outside."""
 
-CLOSING_MM, MARGIN_MM = 12.0, 5.0
+CLOSING_MM = 12.0
+SEARCH_CLOSING_MM, MARGIN_MM = 20.0, 5.0
+"""Closing by 12 mm leaves the centre of a 40 mm mass at the hilum outside."""
+
 PART_ML, PART_CM2 = 100.0, 2.0
 """A lung has 100 ml, or in a scan of a few slices 2 cm2 of mean cross-section."""
 
@@ -35,7 +38,7 @@ PART_HU = (-960.0, -500.0)
 """Median of a lung; gas in a gut or a sinus is emptier."""
 
 HOLE_CM2 = 40.0
-"""Larger holes of a slice are the heart between two lungs that touch, not a nodule."""
+"""Larger holes in a slice of one lung are no nodule."""
 
 LUNGS_HU = (-950.0, -600.0)
 LUNGS_L = (0.5, 9.0)
@@ -48,7 +51,9 @@ class LungMap:
 
     Attributes:
         mask: (z, y, x) lungs with their vessels and attached nodules; empty when
-            there are none; the body at their height when they are not as lungs are.
+            there are none.
+        search: Where nodules are looked for: as `mask`, with masses at the hilum; the
+            body at that height when the lungs are not as lungs are.
         affine_lps: 4x4, maps (z, y, x, 1) of the mask to (x, y, z, 1) in LPS mm.
         spacing_mm: Edge of a mask voxel.
         volume_l: Litres of air-filled lung; 0 when there is none.
@@ -58,6 +63,7 @@ class LungMap:
     """
 
     mask: Mask
+    search: Mask
     affine_lps: Affine
     spacing_mm: float
     volume_l: float
@@ -71,8 +77,8 @@ class LungMap:
         return bool(self.reason)
 
     def region(self, *, margin_mm: float = MARGIN_MM) -> Region:
-        """Return the lungs with a margin: where candidates are looked for."""
-        mask = dilate(self.mask, margin_mm, spacing_mm=self.spacing_mm)
+        """Return where candidates are looked for, with a margin."""
+        mask = dilate(self.search, margin_mm, spacing_mm=self.spacing_mm)
         return Region(mask, self.affine_lps)
 
 
@@ -85,8 +91,8 @@ def find_lungs(volume: Volume) -> LungMap:
 
     Returns:
         A map that is flagged, with an empty mask, when nothing looks like a lung
-        (`no_lungs`); flagged, with the body at their height, when volume or density
-        are not those of lungs (`lungs_unsure`).
+        (`no_lungs`); flagged, to be searched in the body at their height, when volume
+        or density are not those of lungs (`lungs_unsure`).
     """
     grid = IsotropicGrid.of(volume, COARSE_MM)
     hu = _read_in_slabs(grid)
@@ -97,10 +103,13 @@ def find_lungs(volume: Volume) -> LungMap:
     litres = float(aerated.sum()) * COARSE_MM**3 / 1e6
     mean_hu = float(hu[aerated].mean()) if parts else float("nan")
     reason, message = _judge(litres, mean_hu, height_mm=hu.shape[0] * COARSE_MM)
-    mask = _closed(parts, body) if parts else aerated
+    mask, search = (
+        _closed(parts, body, closing_mm) if parts else aerated
+        for closing_mm in (CLOSING_MM, SEARCH_CLOSING_MM)
+    )
     if reason == LUNGS_UNSURE:
-        mask = _body_around(mask, body)
-    return LungMap(mask, grid.affine_lps, COARSE_MM, litres, mean_hu, reason, message)
+        search = _body_around(mask, body)
+    return LungMap(mask, search, grid.affine_lps, COARSE_MM, litres, mean_hu, reason, message)
 
 
 def _read_in_slabs(grid: IsotropicGrid) -> Hu:
@@ -185,12 +194,20 @@ def _lung_parts(air: Mask, hu: Hu) -> list[Mask]:
     return [labels == label for label in lungs[: 4 if height_mm < PARTIAL_MM else 2]]
 
 
-def _closed(parts: list[Mask], body: Mask) -> Mask:
-    """Close each lung by itself, so that the mediastinum between them stays out."""
+def _closed(parts: list[Mask], body: Mask, closing_mm: float) -> Mask:
+    """Close each lung by itself, so that the mediastinum between them stays out.
+
+    Lungs that touch are one part; the patient's midline divides it.
+    """
     mask = np.zeros_like(body)
+    midline = round(float(np.flatnonzero(body.any(axis=(0, 1))).mean()))
     for part in parts:
-        mask |= close(part, CLOSING_MM, spacing_mm=COARSE_MM)
-    return fill_slices(mask, max_voxels=round(HOLE_CM2 * 100 / COARSE_MM**2)) & body
+        for half in (slice(None, midline), slice(midline, None)):
+            side = np.zeros_like(part)
+            side[..., half] = part[..., half]
+            closed = close(side, closing_mm, spacing_mm=COARSE_MM)
+            mask |= fill_slices(closed, max_voxels=round(HOLE_CM2 * 100 / COARSE_MM**2))
+    return mask & body
 
 
 def _body_around(mask: Mask, body: Mask) -> Mask:

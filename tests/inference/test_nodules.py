@@ -138,7 +138,7 @@ def test_what_lies_outside_the_lungs_is_counted_and_dropped() -> None:
     lungs = find_lungs(volume)
     points = positions_lps_mm(lungs.mask.shape, lungs.affine_lps)
     around = in_ellipsoid(points, BALLS[1].centre_lps_mm, (20, 20, 20))
-    without = replace(lungs, mask=lungs.mask & ~around)
+    without = replace(lungs, search=lungs.search & ~around)
     scan = detect_nodules(volume, finder(), settings=SMALL, lungs=without)
     assert len(scan.nodules) == 1
     assert errors_mm(scan, BALLS[0].centre_lps_mm)[0] < 1.0
@@ -157,7 +157,7 @@ def test_tiles_without_lung_are_counted_and_skipped() -> None:
     lungs = find_lungs(volume)
     corners = np.zeros_like(lungs.mask)
     corners[2, 2, 2] = corners[-3, -3, -3] = True
-    scan = detect_nodules(volume, finder(), settings=SMALL, lungs=replace(lungs, mask=corners))
+    scan = detect_nodules(volume, finder(), settings=SMALL, lungs=replace(lungs, search=corners))
     assert scan.tiles_without_lung > scan.tiles > 0
 
 

@@ -20,9 +20,13 @@ from tests.make.chest import (
 )
 
 
+def inside(lungs: LungMap) -> Region:
+    return Region(lungs.mask, lungs.affine_lps)
+
+
 def has(lungs: LungMap, *points: tuple[float, float, float]) -> list[bool]:
-    inside: list[bool] = lungs.region(margin_mm=0).contains(np.array(points)).tolist()
-    return inside
+    found: list[bool] = inside(lungs).contains(np.array(points)).tolist()
+    return found
 
 
 def covered(region: Region, ball: Ball) -> float:
@@ -55,8 +59,14 @@ def test_nodules_on_the_pleura_and_inside_are_covered() -> None:
         Ball((-70, 0, 92), 12),
     )
     lungs = find_lungs(make_chest(balls=balls))
-    assert covered(lungs.region(margin_mm=0), balls[2]) == 1.0
+    assert covered(inside(lungs), balls[2]) == 1.0
     assert min(covered(lungs.region(), ball) for ball in balls) >= 0.99
+
+
+def test_a_mass_at_the_hilum_is_searched() -> None:
+    mass = Ball((-36, 10, 30), 44)
+    lungs = find_lungs(make_chest(balls=(mass,)))
+    assert lungs.region().contains(np.array([mass.centre_lps_mm])).all()
 
 
 def test_the_way_a_scan_is_stored_does_not_move_the_lungs() -> None:
@@ -110,7 +120,8 @@ def test_lungs_full_of_fluid_widen_the_search_to_the_body() -> None:
     lungs = find_lungs(volume_of(hu, chest.affine_lps))
     assert lungs.reason == "lungs_unsure"
     assert "expected 0.5 to 9 l at -950 to -600 HU" in lungs.message
-    assert has(lungs, (0, -20, -20), (-70, 0, 0), (0, 145, 0)) == [True, True, False]
+    searched = lungs.region().contains(np.array([(0, -20, -20), (-70, 0, 0), (0, 145, 0)]))
+    assert searched.tolist() == [True, True, False]
 
 
 def read_nrrd_mask(path: Path) -> npt.NDArray[np.bool_]:
@@ -138,7 +149,7 @@ def test_lungs_agree_with_a_published_mask(shared_data: Path) -> None:
     truth = read_nrrd_mask(folder / "wholeLung-64.nrrd")
     lungs = find_lungs(volume)
     points = index_to_lps(volume.affine_lps, np.argwhere(truth))
-    assert lungs.region(margin_mm=0).contains(points).mean() > 0.985
+    assert inside(lungs).contains(points).mean() > 0.985
     assert lungs.region().contains(points).mean() > 0.999
     assert lungs.mask.sum() * COARSE_MM**3 < 1.35 * truth.sum() * np.prod(volume.spacing_mm)
 
@@ -150,7 +161,7 @@ def test_the_known_nodule_of_lidc_is_in_the_lungs(shared_data: Path) -> None:
     steps = np.arange(-11.5, 12)
     around = np.stack(np.meshgrid(steps, steps, steps), axis=-1).reshape(-1, 3)
     nodule = around[(around**2).sum(axis=1) <= 11.675**2] + (56.208, 86.343, -115.868)
-    assert lungs.region(margin_mm=0).contains(nodule).mean() >= 0.95
+    assert inside(lungs).contains(nodule).mean() >= 0.95
     assert lungs.region().contains(nodule).all()
 
 
@@ -176,3 +187,11 @@ def test_real_chests_have_lungs(
 def test_a_real_head_is_refused(shared_data: Path) -> None:
     lungs = find_lungs(open_series(shared_data / "ct" / "dcm_qa_ct" / "Philips_S21570_S2010"))
     assert (lungs.reason, bool(lungs.mask.any())) == ("no_lungs", False)
+
+
+@pytest.mark.shared_data
+def test_the_mass_of_a_tumour_patient_is_searched(shared_data: Path) -> None:
+    folder = shared_data / "ct" / "lung_pet_ct_dx" / "A0002" / "series3_B40f"
+    # Middles of the annotated boxes on slices 13, 15 and 17, in LPS mm.
+    middles = np.array([[-60.0, -96.4, 184.0], [-65.2, -105.7, 200.0], [-51.3, -105.1, 216.0]])
+    assert find_lungs(open_series(folder)).region().contains(middles).all()
