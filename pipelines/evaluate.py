@@ -37,7 +37,7 @@ def run_froc(settings: FrocSettings, *, workspace: Workspace) -> dict[str, Any]:
     )
     figures = asdict(result)
     folder = workspace.new_run("evaluate")
-    record = {
+    record: dict[str, Any] = {
         "command": "evaluate froc",
         "state": "done",
         "settings": settings.model_dump(mode="json"),
