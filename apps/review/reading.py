@@ -193,7 +193,7 @@ def _image_data(desk: Desk) -> dict[str, Any]:
 
 
 def _draw_panel(desk: Desk) -> None:
-    _part(desk, "card", _card_data(desk.chosen))
+    _part(desk, "card", _card_data(desk))
     _draw_decisions(desk)
     _draw_relabel(desk)
     _part(desk, "list", _list_data(desk))
@@ -210,12 +210,20 @@ def _part(desk: Desk, part: str, data: dict[str, Any]) -> None:
     )
 
 
-def _card_data(item: Item) -> dict[str, Any]:
-    saved = None
+def _card_data(desk: Desk) -> dict[str, Any]:
+    item, saved = desk.chosen, None
     if item.decided_at is not None and item.state != "new":
         saved = {"by": item.decided_by, "at": item.decided_at.isoformat()}
     facts = [list(fact) for fact in item.facts]
-    return {"chosen": {"title": item.title, "state": item.state, "facts": facts, "saved": saved}}
+    return {
+        "chosen": {
+            "about": _about(desk),
+            "title": item.title,
+            "state": item.state,
+            "facts": facts,
+            "saved": saved,
+        }
+    }
 
 
 def _list_data(desk: Desk) -> dict[str, Any]:
@@ -258,9 +266,14 @@ def _draw_step(column: DeltaGenerator, name: str, step: int, desk: Desk) -> None
     )
 
 
+def _about(desk: Desk) -> str:
+    """Name what the panel is drawn for: the chosen finding as it stands now."""
+    return f"{desk.chosen.target or desk.case.case_id}_{desk.chosen.version}"
+
+
 def _button_key(action: str, desk: Desk) -> str:
     """Bind a button to the finding it was drawn for: a late press cannot hit another one."""
-    return f"desk_{action}_{desk.chosen.target or desk.case.case_id}_{desk.chosen.version}"
+    return f"desk_{action}_{_about(desk)}"
 
 
 def _draw_relabel(desk: Desk) -> None:

@@ -9,6 +9,7 @@ function factRow(name, value) {
 function drawCard(data) {
   const card = make("article", "mv-card");
   const { chosen } = data;
+  card.dataset.about = chosen.about;
   const head = make("header", "mv-card-head");
   head.append(make("strong", "mv-card-title", chosen.title), stateBadge(chosen.state));
   const facts = make("dl", "mv-facts");

@@ -1,0 +1,273 @@
+"""The app as people use it: a real process, a real browser, a real database."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import sqlite3
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from medvit.store.store import Store
+from medvit.workspace import Workspace
+from tests.apps.review.conftest import (
+    CT_ID,
+    IMAGE_ID,
+    LOST_ID,
+    MARKUP,
+    OTHER_CT_ID,
+    REFUSED_ID,
+    App,
+    fill,
+)
+from tests.make.models import CLASSES, register_untrained
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, Page
+
+pytestmark = [pytest.mark.browser, pytest.mark.slow]
+
+WAIT_MS = 45_000
+FLAGS = (
+    "--headless=new",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+)
+AXIAL, CORONAL, SAGITTAL = (
+    f".mv-plane[data-plane={name}]" for name in ("axial", "coronal", "sagittal")
+)
+PICTURE = "plane => document.querySelector(plane + ' canvas').toDataURL()"
+SHOWN = "([plane, slice]) => document.querySelector(plane)?.dataset.slice === String(slice)"
+
+
+@pytest.fixture(scope="module")
+def workspace(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
+    place = Workspace(tmp_path_factory.mktemp("workspace"))
+    register_untrained(place.models)
+    with Store.open(place.store_url) as store:
+        fill(place, store, tmp_path_factory.mktemp("source"))
+    return place
+
+
+@pytest.fixture(scope="module")
+def start(
+    workspace: Workspace, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Callable[[], App]]:
+    """Return a function that starts the app; all are killed at the end."""
+    apps: list[App] = []
+    log = tmp_path_factory.mktemp("log") / "app.log"
+
+    def begin() -> App:
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            port = probe.getsockname()[1]
+        apps.append(App(workspace, port, log))
+        return apps[-1].wait()
+
+    yield begin
+    for app in apps:
+        app.kill()
+
+
+@pytest.fixture(scope="module")
+def app(start: Callable[[], App]) -> App:
+    return start()
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    chromium = shutil.which("chromium") or shutil.which("chromium-browser")
+    try:
+        from playwright.sync_api import sync_playwright
+    except ImportError:
+        chromium = None
+    if chromium is None:
+        reason = "browser tests need the package playwright and the program chromium"
+        if os.environ.get("CI") == "true":
+            pytest.fail(reason)
+        pytest.skip(reason)
+    with sync_playwright() as play:
+        started = play.chromium.launch(executable_path=chromium, args=list(FLAGS))
+        yield started
+        started.close()
+
+
+@pytest.fixture
+def page(browser: Browser) -> Iterator[Page]:
+    """Return a tab of a browser without a past; nothing may leave this machine."""
+    context = browser.new_context(viewport={"width": 1400, "height": 900})
+    context.set_default_timeout(WAIT_MS)
+    tab = context.new_page()
+    faults: list[str] = []
+    tab.on("pageerror", lambda error: faults.append(str(error)))
+    tab.on("request", lambda request: _note_outsider(request.url, faults))
+    yield tab
+    context.close()
+    assert faults == []
+
+
+def _note_outsider(url: str, faults: list[str]) -> None:
+    if not url.startswith(("http://127.0.0.1:", "blob:", "data:", "ws://127.0.0.1:")):
+        faults.append(f"the page asked for {url}")
+
+
+def decisions(workspace: Workspace, case_id: str) -> list[tuple[Any, ...]]:
+    """Return what another program finds in the database file."""
+    with sqlite3.connect(workspace.folder / "store.db") as database:
+        rows = database.execute(
+            "SELECT action, label, note, reader FROM decisions WHERE case_id = ? ORDER BY id",
+            [case_id],
+        )
+        return rows.fetchall()
+
+
+def open_case(page: Page, app: App, case_id: str) -> None:
+    page.goto(f"{app.url}/review?case={case_id}")
+
+
+def wait_for_slice(page: Page, plane: str, number: int) -> str:
+    """Wait until a plane shows a slice, and return its picture."""
+    page.wait_for_function(SHOWN, arg=[plane, number])
+    return str(page.evaluate(PICTURE, plane))
+
+
+def sign_in(page: Page, name: str) -> None:
+    reader = page.get_by_label("Reader")
+    reader.fill(name)
+    reader.press("Enter")
+    page.wait_for_function(
+        "name => document.querySelector('.mv-desk')?.dataset.reader === name", arg=name
+    )
+
+
+def choose_finding(page: Page, number: int) -> None:
+    page.locator(".mv-row").nth(number - 1).click()
+    wait_for_card(page, f"Finding {number}:")
+
+
+def wait_for_card(page: Page, text: str) -> None:
+    page.locator(".mv-card", has_text=text).wait_for()
+
+
+def test_slices_move_by_wheel_slider_click_and_keys(page: Page, app: App) -> None:
+    open_case(page, app, CT_ID)
+    at_finding = wait_for_slice(page, AXIAL, 9)
+    page.locator(f"{AXIAL} .mv-stage").hover()
+    page.mouse.wheel(0, 100)
+    assert wait_for_slice(page, AXIAL, 10) != at_finding
+    page.locator(f"{AXIAL} input").fill("3")
+    wait_for_slice(page, AXIAL, 3)
+    page.keyboard.press("Escape")
+    stage = page.locator(f"{CORONAL} .mv-stage").bounding_box()
+    assert stage is not None
+    page.mouse.click(stage["x"] + stage["width"] / 2, stage["y"] + stage["height"] / 2)
+    page.wait_for_function(
+        "plane => document.querySelector(plane).dataset.slice !== '3'", arg=AXIAL
+    )
+    wait_for_slice(page, SAGITTAL, 25)
+    before = page.evaluate(PICTURE, AXIAL)
+    page.keyboard.press("3")
+    page.wait_for_selector(".mv-ct[data-window='2500/480']")
+    assert page.evaluate(PICTURE, AXIAL) != before
+    assert page.locator(f"{AXIAL} .mv-letter").all_inner_texts() == ["A", "P", "R", "L"]
+
+
+def test_a_rejection_and_a_new_label_are_found_again(
+    page: Page, app: App, workspace: Workspace
+) -> None:
+    open_case(page, app, CT_ID)
+    wait_for_card(page, "Finding 1:")
+    page.get_by_role("button", name="Reject", exact=True).click()
+    page.get_by_text("Not saved: a decision needs the name of its reader.").wait_for()
+    assert decisions(workspace, CT_ID) == []
+    sign_in(page, "Dr Lee")
+    page.get_by_role("button", name="Reject", exact=True).click()
+    wait_for_card(page, "Finding 2:")
+    assert decisions(workspace, CT_ID) == [("reject", "", "", "Dr Lee")]
+    page.get_by_role("combobox", name="Label").click()
+    page.get_by_role("option", name="vessel").click()
+    page.get_by_role("button", name="Relabel", exact=True).click()
+    wait_for_card(page, "Finding 3:")
+    page.reload()
+    wait_for_card(page, "Finding 3:")
+    badges = page.locator(".mv-row .mv-badge").all_inner_texts()
+    assert badges == ["rejected", "relabelled", "new"]
+    choose_finding(page, 2)
+    page.locator(".mv-saved", has_text="saved by Dr Lee at").wait_for()
+    page.locator(".mv-history", has_text="relabel to vessel by Dr Lee").wait_for()
+    page.wait_for_function("document.querySelector('.mv-desk')?.dataset.reader === 'Dr Lee'")
+    assert decisions(workspace, CT_ID)[1:] == [("relabel", "vessel", "", "Dr Lee")]
+
+
+def test_a_decision_outlives_the_sudden_end_of_the_app(
+    page: Page, start: Callable[[], App], workspace: Workspace
+) -> None:
+    doomed = start()
+    open_case(page, doomed, OTHER_CT_ID)
+    sign_in(page, "Dr Wu")
+    wait_for_card(page, "Finding 1:")
+    page.keyboard.press("a")
+    wait_for_card(page, "Finding 2:")
+    doomed.kill()
+    assert decisions(workspace, OTHER_CT_ID) == [("accept", "", "", "Dr Wu")]
+
+
+def test_an_image_is_judged_by_keys_but_not_while_typing(
+    page: Page, app: App, workspace: Workspace
+) -> None:
+    open_case(page, app, IMAGE_ID)
+    page.wait_for_selector(".mv-image[data-shown=heat]")
+    plain = page.evaluate(PICTURE, ".mv-image")
+    page.get_by_label("Heat map opacity").fill("0")
+    assert page.evaluate(PICTURE, ".mv-image") != plain
+    sign_in(page, "Line 4")
+    note = page.get_by_label("Note")
+    note.type("axu2")
+    assert note.input_value() == "axu2"
+    note.press("Enter")
+    page.wait_for_function("document.activeElement === document.body")
+    page.keyboard.press("2")
+    page.locator(".mv-saved", has_text="saved by Line 4").wait_for()
+    assert decisions(workspace, IMAGE_ID) == [("relabel", CLASSES[1], "axu2", "Line 4")]
+    page.keyboard.press("z")
+    page.locator(".mv-saved", has_text="not decided yet").wait_for()
+    assert [row[0] for row in decisions(workspace, IMAGE_ID)] == ["relabel", "undo"]
+
+
+def test_the_worklist_opens_a_case_and_shows_text_as_text(page: Page, app: App) -> None:
+    page.goto(app.url)
+    refused = page.locator(f".mv-line[data-case={REFUSED_ID}]")
+    refused.wait_for()
+    assert MARKUP in refused.inner_text()
+    assert page.locator(".mv-table b, .mv-table img").count() == 0
+    page.get_by_label("Search").fill("chest-2")
+    page.get_by_label("Search").press("Enter")
+    refused.wait_for(state="detached")
+    page.get_by_role("link", name="chest-2").click()
+    page.wait_for_url(f"**/review?case={OTHER_CT_ID}")
+    choose_finding(page, 1)
+    wait_for_slice(page, CORONAL, 31)
+
+
+@pytest.mark.parametrize(
+    ("case_id", "sentence"),
+    [(REFUSED_ID, "at least 16 x 16 are needed"), (LOST_ID, "This image cannot be shown")],
+)
+def test_what_cannot_be_shown_is_a_sentence(
+    page: Page, app: App, case_id: str, sentence: str
+) -> None:
+    open_case(page, app, case_id)
+    page.get_by_text(sentence).wait_for()
+
+
+def test_the_server_is_bound_to_this_machine(app: App) -> None:
+    assert Path(app.url).name.startswith("127.0.0.1:")
