@@ -15,7 +15,7 @@ from pipelines.nodule_evaluation import Trial, measure, phantom_trial, threshold
 if TYPE_CHECKING:
     from medvit.learn.fit import FitResult
     from medvit.models.heads.centre import NoduleDetector
-    from pipelines.train_nodules import NoduleConfig
+    from pipelines.nodule_config import NoduleConfig
 
 OPERATING_FP_PER_SCAN = 1.0
 LOWEST_THRESHOLD = 0.1

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
-
-from pydantic import Field
+from typing import TYPE_CHECKING, Any
 
 from medvit.errors import ConfigError
 from medvit.workspace import Workspace
-from pipelines.config import Settings
+from pipelines.nodule_config import DataSettings, NoduleConfig, TrainSettings
 from pipelines.training_run import close_run, open_run, register
 
 if TYPE_CHECKING:
@@ -21,55 +19,6 @@ if TYPE_CHECKING:
     from medvit.models.heads.centre import NoduleDetector
 
 SPACING_MM = 1.0
-
-
-class ScanSource(Settings):
-    """A real scan to put nodules into."""
-
-    source: str = Field(description="folder of a series below data.root")
-    weight: int = Field(1, ge=1, description="how many phantoms it counts for")
-    ignored_xyzd_mm: tuple[tuple[float, float, float, float], ...] = ()
-
-
-class DataSettings(Settings):
-    """Where crops come from."""
-
-    phantoms: int = Field(48, ge=1)
-    phantom_seed: int = Field(1000, ge=0)
-    validation_phantoms: int = Field(6, ge=0)
-    root: Path | None = None
-    scans: tuple[ScanSource, ...] = ()
-
-
-class ModelSettings(Settings):
-    """What is trained."""
-
-    name: str = "nodule-swin3d"
-    backbone: Literal["swin3d_tiny", "swin3d_base"] = "swin3d_tiny"
-    width: int = Field(32, ge=8, description="channels of the pyramid")
-
-
-class TrainSettings(Settings):
-    """How it is trained."""
-
-    epochs: int = Field(30, ge=1)
-    crops_per_epoch: int = Field(320, ge=1)
-    batch_size: int = Field(4, ge=1)
-    lr: float = Field(1e-3, gt=0)
-    weight_decay: float = Field(0.05, ge=0)
-    crop_side: int = Field(64, ge=32, multiple_of=32, description="voxels of 1 mm")
-    max_minutes: float | None = Field(None, gt=0)
-    seed: int = Field(7, ge=0)
-    workers: int = Field(1, ge=0, description="processes that draw crops")
-
-
-class NoduleConfig(Settings):
-    """Settings of `medvit train` for nodules."""
-
-    task: Literal["detect"]
-    data: DataSettings = DataSettings()
-    model: ModelSettings = ModelSettings()
-    train: TrainSettings = TrainSettings()
 
 
 def run(
@@ -158,6 +107,8 @@ def _backgrounds(data: DataSettings, cache: Path) -> list[Background]:
     from medvit.data.nodule_crops import load_background, save_background
     from medvit.io.readers import open_volume
 
+    scans = [] if data.root is None else list(data.scans)
+    cases = [_find_case(Path(data.root or "") / scan.source) for scan in scans]
     cache.mkdir(parents=True, exist_ok=True)
     found = []
     for seed in range(data.phantom_seed, data.phantom_seed + data.phantoms):
@@ -165,14 +116,8 @@ def _backgrounds(data: DataSettings, cache: Path) -> list[Background]:
         if not path.with_suffix(".npz").is_file():
             save_background(path, phantom_background(seed, spacing_mm=SPACING_MM))
         found.append(load_background(path))
-    if data.root is None:
-        return found
-    for scan in data.scans:
-        background = scan_background(
-            open_volume(_find_case(data.root / scan.source)),
-            scan.ignored_xyzd_mm,
-            spacing_mm=SPACING_MM,
-        )
+    for scan, case in zip(scans, cases, strict=True):
+        background = scan_background(open_volume(case), scan.ignored_xyzd_mm, spacing_mm=SPACING_MM)
         found += [background] * scan.weight
     return found
 

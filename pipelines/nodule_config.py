@@ -1,0 +1,59 @@
+"""Settings of the nodule training."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field
+
+from pipelines.config import Settings
+
+
+class ScanSource(Settings):
+    """A real scan to put nodules into."""
+
+    source: str = Field(description="folder of a series below data.root")
+    weight: int = Field(1, ge=1, description="how many phantoms it counts for")
+    ignored_xyzd_mm: tuple[tuple[float, float, float, float], ...] = ()
+
+
+class DataSettings(Settings):
+    """Where crops come from."""
+
+    phantoms: int = Field(48, ge=1)
+    phantom_seed: int = Field(1000, ge=0)
+    validation_phantoms: int = Field(6, ge=0)
+    root: Path | None = None
+    scans: tuple[ScanSource, ...] = ()
+
+
+class ModelSettings(Settings):
+    """What is trained."""
+
+    name: str = "nodule-swin3d"
+    backbone: Literal["swin3d_tiny", "swin3d_base"] = "swin3d_tiny"
+    width: int = Field(32, ge=8, description="channels of the pyramid")
+
+
+class TrainSettings(Settings):
+    """How it is trained."""
+
+    epochs: int = Field(30, ge=1)
+    crops_per_epoch: int = Field(320, ge=1)
+    batch_size: int = Field(4, ge=1)
+    lr: float = Field(1e-3, gt=0)
+    weight_decay: float = Field(0.05, ge=0)
+    crop_side: int = Field(64, ge=32, multiple_of=32, description="voxels of 1 mm")
+    max_minutes: float | None = Field(None, gt=0)
+    seed: int = Field(7, ge=0)
+    workers: int = Field(1, ge=0, description="processes that draw crops")
+
+
+class NoduleConfig(Settings):
+    """Settings of `medvit train` for nodules."""
+
+    task: Literal["detect"]
+    data: DataSettings = DataSettings()
+    model: ModelSettings = ModelSettings()
+    train: TrainSettings = TrainSettings()
