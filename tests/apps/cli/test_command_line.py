@@ -15,8 +15,10 @@ from apps.cli.exit_codes import ExitCode, code_of
 from medvit import errors
 from tests.apps.cli.conftest import Medvit
 
-HEAVY = ("torch", "monai", "streamlit", "pydicom", "numpy", "scipy", "transformers", "lightning")
-HEAVY += ("sqlalchemy", "nibabel", "zarr", "plotly", "skimage", "PIL", "pydantic", "pandas")
+HEAVY = {
+    *("torch", "monai", "streamlit", "pydicom", "numpy", "scipy", "transformers", "lightning"),
+    *("sqlalchemy", "nibabel", "zarr", "plotly", "skimage", "PIL", "pydantic", "pandas"),
+}
 README = Path(__file__).resolve().parents[3] / "README.md"
 
 
@@ -206,7 +208,7 @@ def test_importing_the_command_line_imports_nothing_heavy() -> None:
     )
     loaded = {name.split(".")[0] for name in said.stdout.split()}
     assert "typer" in loaded
-    assert not loaded & set(HEAVY)
+    assert not loaded & HEAVY
 
 
 def test_json_is_the_only_thing_on_stdout(medvit: Medvit, tmp_path: Path) -> None:

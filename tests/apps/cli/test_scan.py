@@ -9,12 +9,14 @@ import numpy as np
 import pytest
 
 from medvit.findings.finding import FINDING_COLUMNS
+from medvit.inference.defects import judge_image
 from medvit.report.tables import CASE_COLUMNS
-from pipelines.scanning import examine
 from pipelines.scanning.journal import exclusive
 from tests.apps.cli.conftest import Medvit
 from tests.make.dicom import CtSeries, truncate, write_secondary_capture, write_series, write_text
 from tests.make.raster import grey, write_image
+
+JUDGE = "pipelines.scanning.examine.judge_image"
 
 
 def rows(path: Path) -> list[dict[str, str]]:
@@ -211,16 +213,16 @@ def test_nothing_but_bad_cases_is_its_own_exit_code(medvit: Medvit, tmp_path: Pa
 def test_a_fault_of_our_own_is_loud_and_the_rest_goes_on(
     medvit: Medvit, images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    judge, calls = examine.judge_image, []
+    calls: list[int] = []
     quoted = "".join(("Patient", "Name"))
 
     def faulty(*arguments: object) -> object:
         calls.append(1)
         if len(calls) == 2:
             raise KeyError(quoted)
-        return judge(*arguments)  # type: ignore[arg-type]
+        return judge_image(*arguments)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(examine, "judge_image", faulty)
+    monkeypatch.setattr(JUDGE, faulty)
     answer = medvit("scan", images, "--out", tmp_path / "out", "--json")
     assert answer.code == 1
     assert answer.payload["internal_errors"] == 1
@@ -229,7 +231,7 @@ def test_a_fault_of_our_own_is_loud_and_the_rest_goes_on(
     log = Path(answer.payload["run"]) / "errors.log"
     assert "KeyError" in log.read_text(encoding="utf-8")
     assert "PatientName" not in log.read_text(encoding="utf-8")
-    monkeypatch.setattr(examine, "judge_image", judge)
+    monkeypatch.setattr(JUDGE, judge_image)
     again = medvit("scan", images, "--out", tmp_path / "out", "--json")
     assert (again.code, again.payload["resumed"]) == (0, 2)
 
@@ -237,15 +239,15 @@ def test_a_fault_of_our_own_is_loud_and_the_rest_goes_on(
 def test_an_interruption_is_resumable(
     medvit: Medvit, images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    judge, calls = examine.judge_image, []
+    calls: list[int] = []
 
     def stopped(*arguments: object) -> object:
         calls.append(1)
         if len(calls) == 2:
             raise KeyboardInterrupt
-        return judge(*arguments)  # type: ignore[arg-type]
+        return judge_image(*arguments)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(examine, "judge_image", stopped)
+    monkeypatch.setattr(JUDGE, stopped)
     answer = medvit("scan", images, "--out", tmp_path / "out", "--json")
     assert answer.code == 130
     assert answer.payload["error"]["code"] == "interrupted"

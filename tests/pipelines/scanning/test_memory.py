@@ -1,0 +1,23 @@
+from __future__ import annotations
+
+import numpy as np
+
+from pipelines.scanning.memory import PeakMeter, current_rss_mb, peak_rss_mb
+
+
+def test_a_peak_that_a_case_raises_is_measured() -> None:
+    size_mb = peak_rss_mb() - current_rss_mb() + 200
+    with PeakMeter() as meter:
+        held = np.ones(int(size_mb * 2**20) // 8)
+        del held
+    assert meter.peak_mb >= 200
+    assert meter.peak_mb <= peak_rss_mb()
+
+
+def test_a_small_case_does_not_inherit_the_peak_of_a_large_one() -> None:
+    held = np.ones(300 * 2**20 // 8)
+    del held
+    with PeakMeter() as meter:
+        small = np.ones(2**20 // 8)
+    assert small.size
+    assert meter.peak_mb < peak_rss_mb() - 150

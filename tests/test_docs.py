@@ -1,0 +1,59 @@
+"""What the README promises exists."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+import typer
+
+from apps.cli.__main__ import cli
+
+PROJECT = Path(__file__).resolve().parent.parent
+README = (PROJECT / "README.md").read_text(encoding="utf-8")
+BLOCKS = re.findall(r"```sh\n(.*?)```", README, flags=re.DOTALL)
+LINES = [line for block in BLOCKS for line in block.splitlines() if line.strip()]
+
+
+def words_of(line: str) -> list[str]:
+    return shlex.split(line, comments=True)
+
+
+@pytest.mark.parametrize("line", [line for line in LINES if line.startswith("medvit ")])
+def test_commands_of_the_readme_are_understood(line: str) -> None:
+    command = typer.main.get_command(cli)
+    words = words_of(line)
+    while hasattr(command, "commands"):
+        name = words[1]
+        assert name in command.commands, line
+        command, words = command.commands[name], words[1:]
+    context = command.make_context(words[0], words[1:])  # raises on an unknown option
+    assert context.params
+
+
+@pytest.mark.parametrize("line", [line for line in LINES if line.startswith("make ")])
+def test_make_targets_of_the_readme_exist(line: str) -> None:
+    makefile = (PROJECT / "Makefile").read_text(encoding="utf-8")
+    targets = set(re.findall(r"^([a-z]+):", makefile, flags=re.MULTILINE))
+    assert {word for word in words_of(line)[1:] if "=" not in word} <= targets
+
+
+def test_every_block_is_checked() -> None:
+    assert LINES
+    assert all(line.startswith(("medvit ", "make ")) for line in LINES)
+
+
+@pytest.mark.parametrize("link", re.findall(r"\]\(([^)#:]+)\)", README))
+def test_links_of_the_readme_lead_somewhere(link: str) -> None:
+    assert (PROJECT / link).exists()
+
+
+def test_the_readme_says_what_medvit_is_not() -> None:
+    assert "not a medical device" in README
+
+
+@pytest.mark.parametrize("folder", sorted((PROJECT / "configs").glob("*/*.yaml")), ids=str)
+def test_configs_say_what_they_are_in_a_comment(folder: Path) -> None:
+    assert folder.read_text(encoding="utf-8").startswith("# ")
