@@ -104,7 +104,7 @@ def insert_nodule(
         return
     local = volume_hu[box]
     base = _smooth(local, spacing_mm)
-    around_hu = _around(base)
+    around_hu, uneven_hu = _around(base)
     inside = _cover(shape, spec.centre_index_zyx, box, spacing_mm, psf_fwhm_mm)
     least_hu = around_hu + LEAST_CONTRAST_HU
     target = np.full(local.shape, max(spec.hu, least_hu), np.float32)
@@ -112,7 +112,7 @@ def insert_nodule(
         core, centre = _core(shape_rng, spec, spacing_mm)
         weight = _cover(core, centre, box, spacing_mm, psf_fwhm_mm)
         target += weight * (max(spec.core_hu, least_hu) - target)
-    target += _texture(rng, target.shape, spacing_mm, sd_hu=6 + 0.3 * noise_sd_hu)
+    target += _texture(rng, target.shape, spacing_mm, sd_hu=uneven_hu)
     _blend(local, base, inside * np.maximum(target - base, 0), inside, noise_sd_hu)
 
 
@@ -132,8 +132,9 @@ def insert_sham(
         return
     local = volume_hu[box]
     base = _smooth(local, spacing_mm)
-    target = np.full(local.shape, _around(base) + rng.uniform(-15, 25), np.float32)
-    target += _texture(rng, target.shape, spacing_mm, sd_hu=6 + 0.3 * noise_sd_hu)
+    around_hu, uneven_hu = _around(base)
+    target = np.full(local.shape, around_hu + rng.uniform(-15, 15), np.float32)
+    target += _texture(rng, target.shape, spacing_mm, sd_hu=uneven_hu)
     inside = _cover(shape, spec.centre_index_zyx, box, spacing_mm, psf_fwhm_mm)
     # Walls and large vessels stay: only lung is replaced by lung.
     inside *= np.clip((-450 - base) / 150, 0, 1)
@@ -348,18 +349,25 @@ def _smooth(local: Floats, spacing_mm: Triple) -> Floats:
     return smooth
 
 
-def _around(base: Floats) -> float:
-    """Return the typical parenchyma in a box, whatever wall or vessel it holds."""
+def _around(base: Floats) -> tuple[float, float]:
+    """Return typical parenchyma in a box, whatever wall or vessel it holds, and its unevenness.
+
+    Both are medians, so a vessel does not count; a box without lung gets plain figures.
+    """
     lung = base[base < -600]
-    return float(np.median(lung)) if lung.size else -850.0
+    if not lung.size:
+        return -850.0, 8.0
+    typical = float(np.median(lung))
+    uneven = 1.4826 * float(np.median(np.abs(lung - typical)))
+    return typical, min(max(uneven, 4.0), 30.0)
 
 
 def _texture(
     rng: np.random.Generator, shape: tuple[int, ...], spacing_mm: Triple, *, sd_hu: float
 ) -> Floats:
-    """Return unevenness of about 3 mm, such as tissue shows and low-frequency noise leaves."""
+    """Return unevenness at the scale that `_smooth` leaves: tissue and coarse noise."""
     white = rng.standard_normal(shape, dtype=np.float32)
-    rough: Floats = ndimage.gaussian_filter(white, [1.3 / mm for mm in spacing_mm], mode="wrap")
+    rough: Floats = ndimage.gaussian_filter(white, [1.0 / mm for mm in spacing_mm], mode="wrap")
     rough *= np.float32(sd_hu / max(float(rough.std()), 1e-6))
     return rough
 
