@@ -139,12 +139,12 @@ def _case_item(case: CaseRow) -> Item:
 
 def _ct_place(found: Finding, depth: int | None) -> tuple[str, tuple[tuple[str, str], ...]]:
     number = "-" if found.index_z is None else str(found.index_z + 1)
-    slice_text = f"slice {number}" + (f" of {depth}" if depth else "")
+    place = f"{number} of {depth}" if depth else number
     diameter = "-" if found.diameter_mm is None else f"{found.diameter_mm:.1f} mm"
     axes = (found.x_mm, found.y_mm, found.z_mm)
     lps = ", ".join("-" if mm is None else f"{mm:.1f}" for mm in axes)
-    facts = (("Slice", slice_text), ("Diameter", diameter), ("LPS", f"{lps} mm"))
-    return f"{slice_text}, {diameter}", facts
+    facts = (("Slice", place), ("Diameter", diameter), ("LPS", f"{lps} mm"))
+    return f"slice {place}, {diameter}", facts
 
 
 def _image_place(found: Finding) -> tuple[str, tuple[tuple[str, str], ...]]:
