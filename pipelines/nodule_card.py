@@ -71,7 +71,8 @@ def card_text(card: dict[str, Any]) -> str:
         "## Training",
         "",
         f"- {data['phantoms']} made chests from seed {data['phantom_seed']}; real scans: {scans}.",
-        f"- {metrics['epochs']} epochs of {card['training']['train']['crops_per_epoch']} crops, "
+        f"- Started from {', '.join(card['parents']) or 'random weights'}; "
+        f"{metrics['epochs']} epochs of {card['training']['train']['crops_per_epoch']} crops, "
         "nodules drawn anew in each.",
         f"- Marks are reported from probability {card['thresholds']['probability']}: "
         f"{OPERATING_FP_PER_SCAN:g} false mark a scan on validation phantoms.",

@@ -33,6 +33,7 @@ class ModelSettings(Settings):
 
     name: str = "nodule-swin3d"
     backbone: Literal["swin3d_tiny", "swin3d_base"] = "swin3d_tiny"
+    weights: str = Field("none", description="none, a registered model, or a model folder")
     width: int = Field(32, ge=8, description="channels of the pyramid")
 
 

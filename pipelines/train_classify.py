@@ -16,16 +16,14 @@ from medvit.workspace import Workspace
 from pipelines.config import Settings
 from pipelines.defect_card import card_text
 from pipelines.training_config import ImageData, Training, Views, check_batch, find_manifest
-from pipelines.training_run import close_run, images_sha256, open_run, register
+from pipelines.training_run import close_run, find_weights, images_sha256, open_run, register
 
 if TYPE_CHECKING:
-    from torch import nn
     from torch.utils.data import Sampler
 
     from medvit.data.labelled import LabelledImages
     from medvit.learn.fit import FitResult, Progress
     from medvit.models.heads.classify import DefectClassifier
-    from medvit.models.weights import ModelCard
 
 CORRECTING_LOSSES = ("logit_adjustment",)
 SPLITS = ("train", "val", "test")
@@ -148,7 +146,7 @@ def _build_net(
     draw_weights(net, generator=torch.Generator().manual_seed(config.train.seed))
     if config.model.weights == "none":
         return net, ()
-    start, card = _find_weights(config.model.weights, workspace)
+    start, card = find_weights(config.model.weights, workspace)
     backbone = start.backbone if isinstance(start, DefectClassifier) else start
     try:
         net.backbone.load_state_dict(backbone.state_dict())
@@ -159,19 +157,6 @@ def _build_net(
         )
         raise ConfigError(msg, hint="start from a model with the same backbone") from error
     return net, (card.reference,)
-
-
-def _find_weights(weights: str, workspace: Workspace) -> tuple[nn.Module, ModelCard]:
-    from medvit.models.weights import CARD_FILE, load_model
-    from medvit.registry.registry import find_model
-
-    if weights.startswith("hf:"):
-        msg = f"model.weights={weights}: only weights made by medvit can be loaded so far"
-        raise ConfigError(msg, hint="use none, a registered model, or a model folder")
-    folder = Path(weights)
-    if not (folder / CARD_FILE).is_file():
-        folder = find_model(weights, models=workspace.models).folder
-    return load_model(folder)
 
 
 def _fit(

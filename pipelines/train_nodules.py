@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, Any
 from medvit.errors import ConfigError
 from medvit.workspace import Workspace
 from pipelines.nodule_config import DataSettings, NoduleConfig, TrainSettings
-from pipelines.training_run import close_run, open_run, register
+from pipelines.training_run import close_run, find_weights, open_run, register
 
 if TYPE_CHECKING:
     from torch.utils.data import DataLoader
 
     from medvit.data.nodule_crops import Background
     from medvit.io.case import Case
-    from medvit.learn.fit import FitResult, FitSettings, Progress
+    from medvit.learn.fit import FitSettings, Progress
     from medvit.models.heads.centre import NoduleDetector
 
 SPACING_MM = 1.0
@@ -31,42 +31,45 @@ def run(
     Raises:
         ConfigError: If a scan named in the config is not below `data.root`.
     """
-    import torch
-
     from medvit.learn.fit import fit
     from medvit.learn.nodules import NoduleObjective
-    from medvit.models.builders import nodule_detector
+    from pipelines.nodule_card import card_fields, card_text
 
     train = config.train
     batches = _batches(config, workspace.cache / "backgrounds")
     folder = open_run(workspace, "train", config)
-    with torch.random.fork_rng():
-        torch.manual_seed(train.seed)
-        detector = nodule_detector(backbone=config.model.backbone, width=config.model.width)
+    detector, parents = _build(config, workspace)
     objective = NoduleObjective(detector, spacing_mm=SPACING_MM)
     settings = _fit_settings(train)
     result = fit(objective, batches, settings=settings, folder=folder, progress=progress)
-    return _register(config, workspace, folder, detector.eval(), result)
-
-
-def _register(
-    config: NoduleConfig,
-    workspace: Workspace,
-    folder: Path,
-    detector: NoduleDetector,
-    result: FitResult,
-) -> dict[str, Any]:
-    from pipelines.nodule_card import card_fields, card_text
-
-    fields = card_fields(config, detector, result)
+    fields = card_fields(config, detector.eval(), result) | {"parents": parents}
     card = register(
         workspace, detector, name=config.model.name, card=fields, readme=card_text(fields)
     )
-    counts = {
-        "phantoms": config.data.phantoms,
-        "crops": result.epochs * config.train.crops_per_epoch,
-    }
+    crops = result.epochs * config.train.crops_per_epoch
+    counts = {"phantoms": config.data.phantoms, "crops": crops}
     return close_run(folder, config, card=card, result=result, counts=counts)
+
+
+def _build(config: NoduleConfig, workspace: Workspace) -> tuple[NoduleDetector, tuple[str, ...]]:
+    """Return the network to train and the models it starts from."""
+    import torch
+
+    from medvit.models.builders import nodule_detector
+
+    model = config.model
+    with torch.random.fork_rng():
+        torch.manual_seed(config.train.seed)
+        detector = nodule_detector(backbone=model.backbone, width=model.width)
+    if model.weights == "none":
+        return detector, ()
+    start, card = find_weights(model.weights, workspace)
+    try:
+        detector.load_state_dict(start.state_dict())
+    except RuntimeError as error:
+        msg = f"model.weights={model.weights}: {card.architecture} does not fit {model.backbone}"
+        raise ConfigError(msg, hint="name the backbone and width it was trained with") from error
+    return detector, (card.reference,)
 
 
 def _fit_settings(train: TrainSettings) -> FitSettings:

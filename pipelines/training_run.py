@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import BaseModel
 
 from medvit import atomic
+from medvit.errors import ConfigError
 from medvit.workspace import Workspace
 from pipelines.config import write_config
 from pipelines.run_record import RUN_FILE, write_run_record
@@ -50,6 +51,25 @@ def images_sha256(images: NDArray[np.uint8], paths: Iterable[str]) -> str:
     digest = hashlib.sha256("\n".join(paths).encode())
     digest.update(images.tobytes())
     return digest.hexdigest()
+
+
+def find_weights(weights: str, workspace: Workspace) -> tuple[nn.Module, ModelCard]:
+    """Return the model that `model.weights` names: registered, or a folder.
+
+    Raises:
+        ConfigError: If it names weights that medvit did not make.
+        ModelError: If there is no such model, or it was altered.
+    """
+    from medvit.models.weights import CARD_FILE, load_model
+    from medvit.registry.registry import find_model
+
+    if weights.startswith("hf:"):
+        msg = f"model.weights={weights}: only weights made by medvit can be loaded so far"
+        raise ConfigError(msg, hint="use none, a registered model, or a model folder")
+    folder = Path(weights)
+    if not (folder / CARD_FILE).is_file():
+        folder = find_model(weights, models=workspace.models).folder
+    return load_model(folder)
 
 
 def register(
