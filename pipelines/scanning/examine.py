@@ -13,8 +13,10 @@ from medvit.io.readers import open_volume, read_image
 from medvit.io.triage import Triage, triage
 from medvit.report.thumbnails import defect_thumbnail, nodule_thumbnail
 from medvit.volume.volume import Hu, Volume
+from pipelines.scanning.budget import predict_peak_mb
 from pipelines.scanning.detectors import Detector
 from pipelines.scanning.faults import blamed_on
+from pipelines.scanning.memory import current_rss_mb
 
 MOST_PICTURES = 24
 """Pictures a CT case gets at most; the most probable findings come first."""
@@ -47,9 +49,12 @@ def examine(case: Case, detector: Detector, *, progress: Fraction) -> Outcome:
         judged = triage(case)
     if judged.verdict == "refuse":
         return Outcome("refuse", judged.reasons)
+    predicted_mb = predict_peak_mb(judged, held_mb=current_rss_mb())
     if case.kind == "ct":
-        return _examine_ct(case, judged, detector, progress)
-    return _examine_image(case, judged, detector)
+        outcome = _examine_ct(case, judged, detector, progress)
+    else:
+        outcome = _examine_image(case, judged, detector)
+    return replace(outcome, predicted_peak_mb=predicted_mb)
 
 
 def _examine_ct(case: Case, judged: Triage, detector: Detector, progress: Fraction) -> Outcome:
