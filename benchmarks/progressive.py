@@ -144,7 +144,8 @@ def measure(name: str, folder: Path) -> Figures:
     command = [sys.executable, __file__, "--piece", name, "--folder", str(folder)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
-        return {"error": done.stderr.strip().splitlines()[-1]}
+        last_words = done.stderr.strip().splitlines() or ["no message"]
+        return {"error": f"exit {done.returncode}: {last_words[-1]}"}
     figures: Figures = json.loads(done.stdout.splitlines()[-1])
     return figures
 

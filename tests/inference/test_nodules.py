@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import cache
 
 import numpy as np
 import numpy.typing as npt
@@ -75,14 +76,18 @@ def right_lung(*balls: Ball) -> Volume:
 BALLS = (Ball((-72.3, 10.2, -4.6), 11.0), Ball((-50.0, -40.4, 12.9), 9.0))
 
 
+@cache
+def small_scan() -> NoduleScan:
+    return detect_nodules(right_lung(*BALLS), finder(), settings=SMALL)
+
+
 def errors_mm(scan: NoduleScan, *centres: Point) -> list[float]:
     found = np.array([nodule.centre_lps_mm for nodule in scan.nodules])
     return [float(np.linalg.norm(found - centre, axis=1).min()) for centre in centres]
 
 
 def test_planted_balls_are_found_where_they_are_and_nothing_else() -> None:
-    volume = right_lung(*BALLS)
-    scan = detect_nodules(volume, finder(), settings=SMALL)
+    volume, scan = right_lung(*BALLS), small_scan()
     assert len(scan.nodules) == 2
     assert max(errors_mm(scan, *(ball.centre_lps_mm for ball in BALLS))) < 1.0
     by_size = sorted(nodule.diameter_mm for nodule in scan.nodules)
@@ -122,8 +127,7 @@ def test_a_scan_turned_in_space_gives_turned_nodules() -> None:
 
 @pytest.mark.parametrize(("side", "overlap"), [(64, 24), (56, 36), (96, 24)])
 def test_where_tiles_end_does_not_change_the_nodules(side: int, overlap: int) -> None:
-    volume = right_lung(*BALLS)
-    expected = detect_nodules(volume, finder(), settings=SMALL)
+    volume, expected = right_lung(*BALLS), small_scan()
     scan = detect_nodules(
         volume, finder(), settings=NoduleSettings(tile_side=side, overlap=overlap)
     )
@@ -163,8 +167,7 @@ def test_tiles_without_lung_are_counted_and_skipped() -> None:
 
 def test_only_the_most_probable_nodules_are_kept() -> None:
     scan = detect_nodules(right_lung(*BALLS), finder(), settings=replace(SMALL, max_marks=1))
-    every = detect_nodules(right_lung(*BALLS), finder(), settings=SMALL)
-    assert scan.nodules == every.nodules[:1]
+    assert scan.nodules == small_scan().nodules[:1]
     assert scan.marks_beyond_limit == 1
 
 
