@@ -7,10 +7,11 @@ from dataclasses import dataclass, field, replace
 
 from medvit.findings.finding import Finding, finding_id
 from medvit.inference.defects import judge_image
-from medvit.inference.nodules import Nodule, detect_nodules
+from medvit.inference.nodules import Nodule, NoduleSettings, detect_nodules
 from medvit.io.case import Case, Reason, Verdict
 from medvit.io.readers import open_volume, read_image
 from medvit.io.triage import Triage, triage
+from medvit.models.weights import ModelCard
 from medvit.report.thumbnails import defect_thumbnail, nodule_thumbnail
 from medvit.volume.volume import Hu, Volume
 from pipelines.scanning.budget import predict_peak_mb
@@ -60,7 +61,8 @@ def examine(case: Case, detector: Detector, *, progress: Fraction) -> Outcome:
 def _examine_ct(case: Case, judged: Triage, detector: Detector, progress: Fraction) -> Outcome:
     with blamed_on(case.source):
         volume = _blaming(open_volume(case), case.source)
-    found = detect_nodules(volume, detector.module, progress=progress)
+    settings = _search_settings(detector.card)
+    found = detect_nodules(volume, detector.module, settings=settings, progress=progress)
     findings = tuple(_nodule_finding(case, nodule, detector) for nodule in found.nodules)
     shown = sorted(findings, key=lambda finding: -finding.probability)[:MOST_PICTURES]
     reasons = judged.reasons
@@ -72,6 +74,15 @@ def _examine_ct(case: Case, judged: Triage, detector: Detector, progress: Fracti
         reasons,
         findings=findings,
         pictures={each.finding_id: nodule_thumbnail(volume, each) for each in shown},
+    )
+
+
+def _search_settings(card: ModelCard) -> NoduleSettings:
+    """Return how the model wants to be used; the usual where its card does not say."""
+    usual = NoduleSettings()
+    return NoduleSettings(
+        spacing_mm=float(card.preprocessing.get("spacing_mm", usual.spacing_mm)),
+        min_probability=card.thresholds.get("probability", usual.min_probability),
     )
 
 
