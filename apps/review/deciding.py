@@ -46,18 +46,30 @@ def decide(
 
 
 def undo(case_id: str, item: Item, *, decisions: Sequence[DecisionRow]) -> None:
-    """Take back the reader's decision about an item, or else their last one in the case."""
+    """Take back the reader's decision about an item, or else their last one in the case.
+
+    What another reader decided later stays, and so does what it stands on.
+    """
     name = session.reader()
-    mine = [row for row in standing(decisions) if row.reader == name]
-    about_item = [row for row in mine if (row.finding_id or WHOLE_CASE) == item.target]
-    if name and not mine:
-        session.refuse("Nothing to undo: you have decided nothing in this case that still stands.")
+    target = undo_target(decisions, item.target, reader=name)
+    if name and target is None:
+        session.refuse("Nothing to undo: no decision of yours is the last word here.")
         return
-    target = (about_item or mine)[-1].finding_id if mine else None
-    versions = [row.id for row in decisions if row.finding_id == target]
-    order = Decision(case_id=case_id, finding_id=target, action="undo", reader=name)
-    if _save(order, version=max(versions, default=0)):
+    finding_id = target or None
+    version = max((row.id for row in decisions if row.finding_id == finding_id), default=0)
+    order = Decision(case_id=case_id, finding_id=finding_id, action="undo", reader=name)
+    if _save(order, version=version):
         session.choose(case_id, target or WHOLE_CASE)
+
+
+def undo_target(decisions: Sequence[DecisionRow], target: str, *, reader: str) -> str | None:
+    """Return what an undo is about: the target, or where the reader decided last.
+
+    Only where the reader's decision is the newest that stands; None when there is no such.
+    """
+    last_words = {row.finding_id or WHOLE_CASE: row for row in standing(decisions)}
+    mine = {about: row.id for about, row in last_words.items() if row.reader == reader}
+    return target if target in mine else max(mine, key=mine.__getitem__, default=None)
 
 
 def standing(decisions: Sequence[DecisionRow]) -> list[DecisionRow]:

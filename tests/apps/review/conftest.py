@@ -33,7 +33,7 @@ CT_ID, OTHER_CT_ID = "ct-01", "ct-02"
 CT_CASES = ((CT_ID, "chest"), (OTHER_CT_ID, "chest-2"))
 IMAGE_ID, REFUSED_ID, LOST_ID = "im-01", "im-02", "im-03"
 MARKUP = "<b>bold</b> ![x](http://outside.example/x.png) :smile: $x$"
-START_S = 60.0
+START_S = 180.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from hypothesis import given
 from hypothesis import strategies as st
 
-from apps.review.deciding import next_target, standing
+from apps.review.deciding import next_target, standing, undo_target
 from apps.review.items import Item
 from medvit.store.rows import Action, DecisionRow, State
 
@@ -18,9 +18,11 @@ def item(number: int, state: State) -> Item:
     return Item(f"f-{number}", number, "nodule", state, 0.5, "", (), "", None, 0)
 
 
-def row(number: int, action: Action, *, undoes: int | None = None) -> DecisionRow:
+def row(
+    number: int, action: Action, *, undoes: int | None = None, by: str = "A", about: str = "f-1"
+) -> DecisionRow:
     moment = datetime(2026, 1, 1, tzinfo=UTC)
-    return DecisionRow(number, "ct-1", "f-1", action, "A", "", "", None, moment, undoes)
+    return DecisionRow(number, "ct-1", about, action, by, "", "", None, moment, undoes)
 
 
 def test_the_next_undecided_finding_follows() -> None:
@@ -50,3 +52,15 @@ def test_pressing_on_meets_every_undecided_finding(
 def test_an_undone_decision_stands_no_more() -> None:
     rows = [row(1, "accept"), row(2, "reject"), row(3, "undo", undoes=2)]
     assert [each.id for each in standing(rows)] == [1]
+
+
+def test_undo_is_about_the_shown_finding_first() -> None:
+    rows = [row(1, "accept", about="f-1"), row(2, "accept", about="f-2")]
+    assert undo_target(rows, "f-1", reader="A") == "f-1"
+    assert undo_target(rows, "f-3", reader="A") == "f-2"
+
+
+def test_undo_never_takes_back_what_another_reader_said_later() -> None:
+    rows = [row(1, "accept"), row(2, "reject", by="B")]
+    assert undo_target(rows, "f-1", reader="A") is None
+    assert undo_target(rows, "f-1", reader="B") == "f-1"
