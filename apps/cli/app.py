@@ -47,11 +47,13 @@ def app(
 
 def url_of(host: str, port: int) -> str:
     """Return the address of the app for a browser on this machine."""
-    return f"http://{'127.0.0.1' if host in ('0.0.0.0', '::') else host}:{port}"
+    if host in ("0.0.0.0", "::"):
+        host = HOST
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
 def serve(session: Session, *, host: str, port: int) -> None:
-    """Run the app until it is stopped; a browser is opened where there is a screen.
+    """Run the app until a signal stops it; a browser is opened where there is a screen.
 
     Raises:
         InputError: If the app does not start.
@@ -67,6 +69,8 @@ def serve(session: Session, *, host: str, port: int) -> None:
         if _wait_until_up(child, host, port) and _has_screen():
             webbrowser.open(url_of(host, port))
         code = child.wait()
+    except KeyboardInterrupt:
+        code = 0  # how a person ends an app
     finally:
         _stop(child)
     if code:

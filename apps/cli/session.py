@@ -37,9 +37,9 @@ class Session:
     def answer(self, payload: dict[str, Any], *lines: str) -> None:
         """Write the answer: the payload as JSON, or lines for people."""
         if self.as_json:
-            print(json.dumps(payload, ensure_ascii=False, allow_nan=False))
+            print(json.dumps(payload, ensure_ascii=False, allow_nan=False), flush=True)
         elif not self.quiet:
-            print(*lines, sep="\n")
+            print(*lines, sep="\n", flush=True)
 
     def note(self, line: str) -> None:
         """Tell something on the side."""

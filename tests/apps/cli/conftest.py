@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import Any
 import pytest
 
 from apps.cli.__main__ import run
+from medvit.store.store import Store
 from tests.make.models import register_untrained
 
 
@@ -44,11 +46,20 @@ def untrained_models(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return models
 
 
+@pytest.fixture(scope="session")
+def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a store that was migrated once, to be copied."""
+    file = tmp_path_factory.mktemp("store") / "store.db"
+    Store.open(f"sqlite:///{file}").close()
+    return file
+
+
 @pytest.fixture
-def workspace(tmp_path: Path, untrained_models: Path) -> Path:
+def workspace(tmp_path: Path, untrained_models: Path, empty_store: Path) -> Path:
     """Return a workspace of its own whose models are untrained."""
     folder = tmp_path / "workspace"
     folder.mkdir()
+    shutil.copyfile(empty_store, folder / "store.db")
     (folder / "models").symlink_to(untrained_models)
     return folder
 
