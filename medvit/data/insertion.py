@@ -27,6 +27,7 @@ LOG_DIAMETER_MEAN, LOG_DIAMETER_SD = 1.99, 0.47
 SMALLEST_MM, LARGEST_MM = 3.0, 30.0
 
 LEAST_CONTRAST_HU = 130.0
+SMOOTH_MM = 0.9
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,18 +103,17 @@ def insert_nodule(
     box = _box(volume_hu.shape, spec, shape.reach_mm, spacing_mm, psf_fwhm_mm)
     if box is None:
         return
-    local = volume_hu[box]
-    base = _smooth(local, spacing_mm)
-    around_hu, uneven_hu = _around(base)
+    image = _split(volume_hu[box], spacing_mm, noise_sd_hu)
     inside = _cover(shape, spec.centre_index_zyx, box, spacing_mm, psf_fwhm_mm)
-    least_hu = around_hu + LEAST_CONTRAST_HU
-    target = np.full(local.shape, max(spec.hu, least_hu), np.float32)
+    least_hu = image.lung_hu + LEAST_CONTRAST_HU
+    target = np.full(inside.shape, max(spec.hu, least_hu), np.float32)
     if spec.core_share > 0:
         core, centre = _core(shape_rng, spec, spacing_mm)
         weight = _cover(core, centre, box, spacing_mm, psf_fwhm_mm)
         target += weight * (max(spec.core_hu, least_hu) - target)
-    target += _texture(rng, target.shape, spacing_mm, sd_hu=uneven_hu)
-    _blend(local, base, inside * np.maximum(target - base, 0), inside, noise_sd_hu)
+    target += _texture(rng, target.shape, spacing_mm)
+    np.maximum(target, image.base, out=target)
+    volume_hu[box] += inside * (target + image.noise - volume_hu[box])
 
 
 def insert_sham(
@@ -130,15 +130,12 @@ def insert_sham(
     box = _box(volume_hu.shape, spec, shape.reach_mm, spacing_mm, psf_fwhm_mm)
     if box is None:
         return
-    local = volume_hu[box]
-    base = _smooth(local, spacing_mm)
-    around_hu, uneven_hu = _around(base)
-    target = np.full(local.shape, around_hu + rng.uniform(-15, 15), np.float32)
-    target += _texture(rng, target.shape, spacing_mm, sd_hu=uneven_hu)
+    image = _split(volume_hu[box], spacing_mm, noise_sd_hu)
     inside = _cover(shape, spec.centre_index_zyx, box, spacing_mm, psf_fwhm_mm)
     # Walls and large vessels stay: only lung is replaced by lung.
-    inside *= np.clip((-450 - base) / 150, 0, 1)
-    _blend(local, base, inside * (target - base), inside, noise_sd_hu)
+    inside *= np.clip((-450 - image.base) / 150, 0, 1)
+    target = image.lung_hu + image.noise + np.float32(rng.uniform(-15, 15))
+    volume_hu[box] += inside * (target - volume_hu[box])
 
 
 def draw_site(
@@ -341,42 +338,46 @@ def _cover(
     )
 
 
-def _smooth(local: Floats, spacing_mm: Triple) -> Floats:
-    """Return what is left of the image at a scale of about 2 mm."""
-    smooth: Floats = ndimage.gaussian_filter(
-        local, [0.9 / mm for mm in spacing_mm], mode="nearest", truncate=3
-    )
-    return smooth
+@dataclass(frozen=True, slots=True)
+class _Image:
+    """A box of the image taken apart.
 
-
-def _around(base: Floats) -> tuple[float, float]:
-    """Return typical parenchyma in a box, whatever wall or vessel it holds, and its unevenness.
-
-    Both are medians, so a vessel does not count; a box without lung gets plain figures.
+    Attributes:
+        base: Even parenchyma, and walls and vessels where there are such.
+        noise: The rest, as far as it can be noise: in parenchyma its whole spectrum.
+        lung_hu: Typical parenchyma, whatever wall or vessel the box holds.
     """
-    lung = base[base < -600]
-    if not lung.size:
-        return -850.0, 8.0
-    typical = float(np.median(lung))
-    uneven = 1.4826 * float(np.median(np.abs(lung - typical)))
-    return typical, min(max(uneven, 4.0), 30.0)
+
+    base: Floats
+    noise: Floats
+    lung_hu: float
 
 
-def _texture(
-    rng: np.random.Generator, shape: tuple[int, ...], spacing_mm: Triple, *, sd_hu: float
-) -> Floats:
-    """Return unevenness at the scale that `_smooth` leaves: tissue and coarse noise."""
+def _split(local: Floats, spacing_mm: Triple, noise_sd_hu: float) -> _Image:
+    smooth = ndimage.gaussian_filter(local, [SMOOTH_MM / mm for mm in spacing_mm], mode="nearest")
+    is_lung = smooth < -600
+    if not is_lung.any():
+        limit = np.float32(3 * noise_sd_hu)
+        return _Image(smooth, np.clip(local - smooth, -limit, limit), -850.0)
+    lung_hu = float(np.median(smooth[is_lung]))
+    above = smooth - np.float32(lung_hu)
+    # What lies within the spread of smoothed noise is noise; what is far off is anatomy.
+    spread = max(_spread(smooth[is_lung]), 1.0)
+    above *= np.clip((np.abs(above) - 2.5 * spread) / (2 * spread), 0, 1)
+    base = above + np.float32(lung_hu)
+    noise = local - base
+    limit = np.float32(3 * max(_spread(noise[is_lung]), noise_sd_hu))
+    return _Image(base, np.clip(noise, -limit, limit), lung_hu)
+
+
+def _spread(values: Floats) -> float:
+    """Return the standard deviation, blind to a few vessels: from the median deviation."""
+    return 1.4826 * float(np.median(np.abs(values - np.median(values))))
+
+
+def _texture(rng: np.random.Generator, shape: tuple[int, ...], spacing_mm: Triple) -> Floats:
+    """Return the unevenness of tissue: bumps of about 4 mm, 8 HU."""
     white = rng.standard_normal(shape, dtype=np.float32)
-    rough: Floats = ndimage.gaussian_filter(white, [1.0 / mm for mm in spacing_mm], mode="wrap")
-    rough *= np.float32(sd_hu / max(float(rough.std()), 1e-6))
+    rough: Floats = ndimage.gaussian_filter(white, [1.5 / mm for mm in spacing_mm], mode="wrap")
+    rough *= np.float32(8 / max(float(rough.std()), 1e-6))
     return rough
-
-
-def _blend(local: Floats, base: Floats, change: Floats, inside: Floats, noise_sd_hu: float) -> None:
-    """Add the change, and keep of the rough part what can be noise."""
-    rough = local - base
-    limit = np.float32(2.5 * noise_sd_hu)
-    rough = np.clip(rough, -limit, limit) - rough
-    rough *= inside
-    rough += change
-    local += rough
