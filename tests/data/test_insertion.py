@@ -162,7 +162,7 @@ def test_a_classifier_does_not_find_sham_insertions(off_centre: float) -> None:
         white = rng.standard_normal((2, 27, 27, 27), dtype=np.float32)
         mottle = ndimage.gaussian_filter(white[1], 1.2)
         volume = LUNG_HU + 22 * white[0] + (14 / mottle.std()) * mottle
-        spec = draw_nodule(rng, centre_index_zyx=rng.uniform(12.5, 13.5, 3))
+        spec = draw_nodule(rng, centre_index_zyx=rng.uniform(12.5, 13.5, 3).tolist())
         spec = replace(spec, diameter_mm=min(spec.diameter_mm, 12))
         if number % 2:
             insert_sham(
@@ -193,7 +193,7 @@ def test_a_classifier_does_not_tell_nodules_put_in_before_noise_from_those_after
         mottle = ndimage.gaussian_filter(white[1], 1.2)
         volume = LUNG_HU + (14 / mottle.std()) * mottle
         diameter_mm = float(rng.uniform(6, 14))
-        z, y, x = (float(c) for c in rng.uniform(12.5, 13.5, 3))
+        z, y, x = (float(c) for c in rng.uniform(12.5, 13.5, 3).tolist())
         spec = NoduleSpec((z, y, x), diameter_mm, "solid", shape_seed=number)
         is_late = bool(number % 2)
         volume += noise * is_late
