@@ -37,7 +37,7 @@ class ImageViewer {
     this.findings = [];
     this.zoom = 1;
     this.pan = [0, 0];
-    this.opacity = 0.5;
+    this.opacity = 0.4;
     this.showBoxes = true;
     this.build(data);
     this.load(data);
@@ -46,10 +46,10 @@ class ImageViewer {
   build(data) {
     this.bar = make("div", "mv-toolbar");
     this.slider = make("input", "mv-opacity");
-    Object.assign(this.slider, { type: "range", min: 0, max: 100, value: 50, step: 1, disabled: !data.heat });
+    Object.assign(this.slider, { type: "range", min: 0, max: 100, value: 40, step: 1, disabled: !data.heat });
     this.slider.setAttribute("aria-label", "Heat map opacity");
     this.slider.addEventListener("input", () => this.setOpacity());
-    this.heatText = make("span", "mv-readout", data.heat ? "50 %" : "no heat map");
+    this.heatText = make("span", "mv-readout", data.heat ? "40 %" : "no heat map");
     const boxes = make("button", "mv-tool", "Boxes");
     boxes.setAttribute("aria-pressed", "true");
     boxes.addEventListener("click", () => this.toggleBoxes(boxes));
