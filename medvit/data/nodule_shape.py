@@ -22,7 +22,7 @@ class Shape:
     Attributes:
         radius_mm: Half the mean diameter in the axial plane through the centre.
         bump_axes: (k, 3) directions of the harmonics.
-        bump_orders: (k,) 2 or 3.
+        bump_orders: (k,) 2 to 5.
         bump_heights: (k,) share of the radius.
         spicule_axes: (n, 3) directions of the spicules.
         spicule_mm: (n, 2) length beyond the surface and width at the root.
@@ -51,9 +51,9 @@ def draw_shape(
     Args:
         lobulation: Standard deviation of the radius over directions, as a share of it.
     """
-    axes = _directions(rng, 5)
-    orders = rng.integers(2, 4, size=5)
-    heights = rng.standard_normal(5).astype(np.float32)
+    orders = np.array([2, 2, 3, 3, 3, 4, 5, 5])
+    axes = _directions(rng, len(orders))
+    heights = (rng.standard_normal(len(orders)) / orders).astype(np.float32)
     ring = _ring(180)
     over_ring = _bumps(ring, axes, orders, heights)
     heights *= lobulation / max(float(over_ring.std()), 0.25 * float(np.abs(heights).sum()))
@@ -157,8 +157,10 @@ def _bumps(units: Floats, axes: Floats, orders: NDArray[np.intp], heights: Float
 
 
 def _legendre(cosine: Floats, order: int) -> Floats:
-    if order == 2:
-        second: Floats = np.float32(1.5) * cosine * cosine - np.float32(0.5)
-        return second
-    third: Floats = (np.float32(2.5) * cosine * cosine - np.float32(1.5)) * cosine
-    return third
+    """Return a Legendre polynomial of order 2 or more, by Bonnet's recursion."""
+    before: Floats = np.ones_like(cosine)
+    now = cosine
+    for n in range(1, order):
+        higher = (np.float32(2 * n + 1) * cosine * now - np.float32(n) * before) / np.float32(n + 1)
+        before, now = now, np.asarray(higher, np.float32)
+    return now

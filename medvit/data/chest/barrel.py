@@ -17,6 +17,9 @@ def cavity_distance(axes: Axes, body: Body) -> Floats:
     closing_mm = body.apex_mm - 0.62 * (body.apex_mm + 40)
     up = np.maximum(z - closing_mm, 0) / np.float32(body.apex_mm - closing_mm)
     back = (y - np.float32(0.16 * body.half_depth_mm) * up * up) / np.float32(body.half_depth_mm)
+    # Beside the spine the lungs reach further back than behind it.
+    gutter = np.exp(-(((np.abs(x) / body.half_width_mm - 0.5) / 0.27) ** 2))
+    back = np.where(back > 0, back / (0.95 + 0.12 * gutter), back)
     narrow = 1 - 0.2 * ramp(-back, 0.0, 1.1) - 0.06 * ramp(back, 0.3, 1.0)
     aside = (np.abs(x) / narrow - np.float32(0.4 * body.half_width_mm)) / np.float32(
         0.6 * body.half_width_mm
