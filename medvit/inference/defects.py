@@ -8,11 +8,12 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from scipy import ndimage
-from torch import Tensor, nn
+from torch import nn
 from torch.nn import functional as F  # noqa: N812
 
 from medvit.data.surface import prepare_grey
 from medvit.errors import ModelError
+from medvit.inference.evidence import evidence_map
 from medvit.models.heads.classify import DefectClassifier
 from medvit.models.weights import ModelCard
 
@@ -20,6 +21,9 @@ Box = tuple[int, int, int, int]
 
 BOX_LEVEL = 0.5
 """A box holds the largest region with at least this share of the map's maximum."""
+
+BLUR_PATCHES = 1.0
+"""Sigma of the blur that joins the patches of one defect, in patches."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,9 +34,10 @@ class Judgement:
         label: The most probable class.
         probability: Its calibrated probability.
         probabilities: Of every class; they sum to 1.
-        heat: Share of the map's maximum that speaks for `label`, float32 (h, w), 0..1.
+        heat: Square root of what speaks for `label`, so that the weaker parts of a
+            defect show; float32 (h, w), 0..1, the strongest place is 1.
         box: x_min, y_min, x_max, y_max in pixels of the image, half-open; None when
-            no patch speaks for `label` more than another.
+            nothing speaks for `label` more than a flat image would.
     """
 
     label: str
@@ -42,12 +47,8 @@ class Judgement:
     box: Box | None
 
 
-@torch.inference_mode()
 def judge_image(pixels: NDArray[np.float32], model: nn.Module, card: ModelCard) -> Judgement:
     """Return label, probabilities, map and box of an image of any size.
-
-    The map is what the linear head says of each patch for the label, against the
-    mean of the other classes: before pooling, so it adds up to the logits exactly.
 
     Args:
         pixels: Shape (h, w, 3), values 0..1.
@@ -64,37 +65,38 @@ def judge_image(pixels: NDArray[np.float32], model: nn.Module, card: ModelCard) 
         )
         raise ModelError(msg, hint="choose a model of task `defect` with `medvit models list`")
     grey = prepare_grey(pixels, side_px=int(card.preprocessing["side_px"]))
-    device = next(model.parameters()).device
-    maps = model.class_maps(torch.from_numpy(grey)[None, None].to(device))[0].float().cpu()
-    temperature = float(card.calibration.get("temperature", 1.0))
-    shares = (maps.mean(dim=(1, 2)).double() / temperature).softmax(dim=0)
+    image = torch.from_numpy(grey)[None, None].to(model.head.weight.device)
+    with torch.no_grad():
+        logits = model(image)[0].double().cpu()
+    shares = (logits / float(card.calibration.get("temperature", 1.0))).softmax(dim=0)
     best = int(shares.argmax())
-    heat = heat_of(maps, best, height=pixels.shape[0], width=pixels.shape[1])
-    probabilities = dict(zip(card.classes, shares.tolist(), strict=True))
+    evidence = evidence_map(model, image, best).float().cpu().numpy()
+    heat = heat_of(evidence, height=pixels.shape[0], width=pixels.shape[1])
     label = card.classes[best]
+    probabilities = dict(zip(card.classes, shares.tolist(), strict=True))
     return Judgement(label, probabilities[label], probabilities, heat, box_of(heat))
 
 
-def heat_of(maps: Tensor, label: int, *, height: int, width: int) -> NDArray[np.float32]:
-    """Return where a class shows, scaled so that the strongest place is 1.
+def heat_of(evidence: NDArray[np.float32], *, height: int, width: int) -> NDArray[np.float32]:
+    """Return the evidence for a class as a map of the image.
 
     Args:
-        maps: Logits of each patch, shape (k, h, w).
-        label: Index of the class.
+        evidence: What each patch adds, shape (h, w); what it takes away is left out.
         height: Of the image, in pixels.
         width: Of the image, in pixels.
 
     Returns:
-        Shape (height, width), values 0..1; all 0 when the map is flat.
+        Square root of the share of the strongest place, shape (height, width), 0..1;
+        all 0 when no patch adds anything.
     """
-    others = (maps.sum(dim=0) - maps[label]) / (len(maps) - 1)
-    margin = maps[label] - others  # (h, w)
-    margin = margin - margin.min()
-    size = (height, width)
-    full = F.interpolate(margin[None, None], size=size, mode="bilinear", align_corners=False)
+    joined = ndimage.gaussian_filter(np.maximum(evidence, 0.0), BLUR_PATCHES, mode="constant")
+    grid = torch.from_numpy(joined)[None, None]
+    full = F.interpolate(grid, size=(height, width), mode="bilinear", align_corners=False)[0, 0]
     peak = float(full.max())
-    scaled = full[0, 0] / peak if peak > 0 else torch.zeros(size)
-    return scaled.clamp(0.0, 1.0).numpy().astype(np.float32)
+    if peak <= 0:
+        return np.zeros((height, width), dtype=np.float32)
+    scaled: NDArray[np.float32] = (full / peak).clamp(0.0, 1.0).sqrt().numpy()
+    return scaled
 
 
 def box_of(heat: NDArray[np.float32], *, level: float = BOX_LEVEL) -> Box | None:

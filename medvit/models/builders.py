@@ -48,8 +48,7 @@ def image_backbone(name: str) -> Vit:
 
 def defect_classifier(*, backbone: str, classes: int) -> DefectClassifier:
     """Return an image classifier on a 2D backbone named in `BACKBONES`."""
-    encoder = image_backbone(backbone)
-    return DefectClassifier(encoder, channels=encoder.out_channels, classes=classes)
+    return DefectClassifier(image_backbone(backbone), classes=classes)
 
 
 BACKBONES: dict[str, Callable[..., nn.Module]] = {

@@ -164,10 +164,18 @@ class Vit(nn.Module):
         Returns:
             Shape (n, c, height / 8, width / 8), sides rounded up; layer-normed over c.
         """
+        return self.encode(self.embed(x))
+
+    def embed(self, x: Tensor) -> Tensor:
+        """Return what the stem alone sees: patches that know 23 pixels, not the image."""
         x = (x - x.mean(dim=(2, 3), keepdim=True)) / self.settings.contrast_std
-        x = self.stem(x)
-        n, c, h, w = x.shape
-        tokens = x.flatten(2).transpose(1, 2)  # (n, h*w, c)
+        patches: Tensor = self.stem(x)
+        return patches
+
+    def encode(self, patches: Tensor) -> Tensor:
+        """Return the token grid of embedded patches, both of shape (n, c, h, w)."""
+        n, c, h, w = patches.shape
+        tokens = patches.flatten(2).transpose(1, 2)  # (n, h*w, c)
         for index, block in enumerate(self.blocks):
             tokens = block(tokens)
             if index == 0:

@@ -13,19 +13,19 @@ from medvit.models.vit import Vit, VitSettings
 def classifier() -> DefectClassifier:
     torch.manual_seed(0)
     vit = Vit(VitSettings(embed_dim=16, depth=1, num_heads=2, stem_channels=(4, 8)))
-    return DefectClassifier(vit, channels=16, classes=3).eval()
+    return DefectClassifier(vit, classes=3).eval()
 
 
-def test_class_maps_add_up_to_the_logits() -> None:
+def test_logits_are_the_head_on_the_mean_token() -> None:
     net, x = classifier(), torch.rand(2, 1, 40, 32)
-    maps = net.class_maps(x)
-    assert maps.shape == (2, 3, 5, 4)
-    torch.testing.assert_close(maps.mean(dim=(2, 3)), net(x), atol=1e-5, rtol=1e-5)
+    tokens = net.backbone(x)
+    by_hand = tokens.sum(dim=(2, 3)) / 20 @ net.head.weight.T + net.head.bias
+    torch.testing.assert_close(net(x), by_hand, atol=1e-5, rtol=1e-5)
 
 
 def test_one_class_is_refused() -> None:
     with pytest.raises(ValueError, match="at least 2 classes, got 1"):
-        DefectClassifier(torch.nn.Identity(), channels=4, classes=1)
+        DefectClassifier(Vit(), classes=1)
 
 
 def test_model_cards_build_it_by_name() -> None:

@@ -1,0 +1,49 @@
+"""Evidence maps: what they add up to, and that they find a planted patch."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from medvit.inference.evidence import evidence_map, margin
+from medvit.models.heads.classify import DefectClassifier
+from medvit.models.vit import Vit, VitSettings, draw_weights
+
+
+def classifier() -> DefectClassifier:
+    vit = Vit(VitSettings(embed_dim=16, depth=2, num_heads=2, stem_channels=(4, 8)))
+    net = DefectClassifier(vit, classes=3).eval()
+    generator = torch.Generator().manual_seed(0)
+    draw_weights(net, generator=generator)
+    for parameter in net.parameters():
+        if parameter.ndim == 1:  # without biases a flat image is all zeros, and norms explode
+            torch.nn.init.normal_(parameter, mean=0.5, std=0.3, generator=generator)
+    torch.nn.init.normal_(net.head.weight, generator=generator)
+    return net
+
+
+@pytest.mark.parametrize("label", [0, 1, 2])
+def test_the_map_adds_up_to_the_margin_over_a_flat_image(label: int) -> None:
+    net, x = classifier(), torch.rand(1, 1, 40, 32, generator=torch.Generator().manual_seed(2))
+    evidence = evidence_map(net, x, label, steps=64)
+    assert evidence.shape == (5, 4)
+    with torch.no_grad():
+        expected = margin(net(x), label) - margin(net(torch.full_like(x, 0.7)), label)
+    assert float(evidence.sum()) == pytest.approx(float(expected), abs=2e-2)
+
+
+def test_what_speaks_for_one_of_two_classes_speaks_against_the_other() -> None:
+    vit = Vit(VitSettings(embed_dim=16, depth=1, num_heads=2, stem_channels=(4, 8)))
+    net, x = DefectClassifier(vit, classes=2).eval(), torch.rand(1, 1, 32, 32)
+    torch.testing.assert_close(evidence_map(net, x, 0), -evidence_map(net, x, 1))
+
+
+def test_a_flat_image_has_no_evidence() -> None:
+    evidence = evidence_map(classifier(), torch.full((1, 1, 32, 32), 0.4), 1)
+    assert float(evidence.abs().max()) < 1e-4
+
+
+def test_the_net_keeps_no_gradient_behind() -> None:
+    net = classifier()
+    evidence_map(net, torch.rand(1, 1, 32, 32), 0)
+    assert all(parameter.grad is None for parameter in net.parameters())
