@@ -153,9 +153,6 @@ def draw_site(
     Returns:
         A voxel index (z, y, x) with fractions, or None when no place was found.
     """
-    places = np.flatnonzero(lung_mask)
-    if not places.size:
-        return None
     first = SITE_KINDS[int(rng.choice(3, p=SITE_SHARES))]
     for kind in (first, "isolated", "vascular"):
         site = find_site(rng, volume_hu, lung_mask, kind=kind, spacing_mm=spacing_mm)

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medvit.data.chest.anatomy import lung_distance, tissue_hu
-from medvit.data.chest.body import Body, draw_body
+from medvit.data.chest.body import RECESS_MM, Body, draw_body
 from medvit.data.chest.fields import Floats, Space, filled, refine
 from medvit.data.chest.parenchyma import draw_fissures, draw_lines, draw_lines_into, lung_hu
 from medvit.data.chest.scanner import add_noise, blur, sharpen
@@ -238,6 +238,6 @@ def _planted(nodule: NoduleSpec, site: SiteKind, affine: Affine) -> PlantedNodul
 
 def _lung_box(body: Body) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Return the corners (z, y, x) mm of a box around both lungs."""
-    low = np.array([body.right_dome_mm - 80, -body.half_depth_mm, -body.half_width_mm])
+    low = np.array([body.right_dome_mm - RECESS_MM, -body.half_depth_mm, -body.half_width_mm])
     high = np.array([body.apex_mm, body.half_depth_mm + 4, body.half_width_mm])
     return low, high

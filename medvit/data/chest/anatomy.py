@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medvit.data.chest.barrel import Axes, cavity_distance
-from medvit.data.chest.body import Body
+from medvit.data.chest.body import RECESS_MM, Body
 from medvit.data.chest.fields import (
     Floats,
     Space,
@@ -66,7 +66,7 @@ def dome_distance(axes: Axes, body: Body) -> Floats:
         (body.right_dome_mm - 14 - reach, -0.1 * half_depth, 0.48 * half_width),
         (reach, 0.97 * half_depth, 0.54 * half_width),
     )
-    floor = z - np.float32(body.right_dome_mm - 80)
+    floor = z - np.float32(body.right_dome_mm - RECESS_MM)
     return smooth_min(smooth_min(right, left, 20), np.broadcast_to(floor, right.shape), 12)
 
 

@@ -6,6 +6,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+RECESS_MM = 72.0
+"""How far the lungs reach down behind the diaphragm, below its right dome."""
+
 
 @dataclass(frozen=True, slots=True)
 class Body:
@@ -51,12 +54,12 @@ class Body:
 
 def draw_body(rng: np.random.Generator) -> Body:
     """Draw an adult."""
-    half_width_mm = float(rng.uniform(112, 143))
+    half_width_mm = float(rng.uniform(104, 138))
     return Body(
         half_width_mm=half_width_mm,
         half_depth_mm=float(half_width_mm * rng.uniform(0.62, 0.76)),
-        apex_mm=float(rng.uniform(90, 120)),
-        right_dome_mm=float(rng.uniform(-92, -50)),
+        apex_mm=float(rng.uniform(82, 112)),
+        right_dome_mm=float(rng.uniform(-88, -42)),
         heart_mm=float(rng.uniform(52, 68)),
         fat_mm=float(rng.choice([rng.uniform(4, 12), rng.uniform(10, 35)])),
         muscle_mm=float(rng.uniform(9, 18)),
