@@ -13,6 +13,7 @@ def card_text(card: dict[str, Any]) -> str:
     """
     training, metrics = card["training"], card["metrics"]
     parents = ", ".join(card["parents"]) or "random weights"
+    images = ", ".join(f"{count} {split}" for split, count in training["images"].items())
     lines = [
         "# {reference}",
         "",
@@ -22,7 +23,7 @@ def card_text(card: dict[str, Any]) -> str:
         "",
         "## Training",
         "",
-        f"- Images: {training['images']} by `{training['data']['manifest']}`; "
+        f"- Images: {images} by `{training['data']['manifest']}`; "
         f"{training['data']['side_px']} px, grey; data SHA-256 `{training['data_sha256'][:16]}`.",
         f"- Started from {parents}; {metrics['epochs']} epochs, seed {training['train']['seed']}, "
         f"loss {training['loss']['name']}, sampler {training['sampler']['name']}.",
