@@ -85,12 +85,12 @@ def _draw_nodule(
 ) -> None:
     sigma = max(SMALLEST_SIGMA_CELLS, diameter_mm / cell_mm / 6)
     bump = torch.exp(-away.square().sum(0) / (2 * sigma**2))
-    home = away.abs().amax(0) <= 0.5  # noqa: PLR2004
+    home = away.abs().amax(0) <= 0.5
     heat = targets.heat[item, 0]
     torch.maximum(heat, bump, out=heat)
     heat[home] = 1
     targets.weight[item, 0][home] = 1
-    near = away.abs().amax(0) <= 1.5  # noqa: PLR2004
+    near = away.abs().amax(0) <= 1.5
     targets.near[item, 0] |= near
     targets.log_diameter[item, 0][near] = torch.tensor(diameter_mm).log()
     targets.offset[item][:, near] = away[:, near]
