@@ -11,7 +11,8 @@ from typing import Any
 from medvit.errors import MedvitError, NothingToDoError, ReadError
 from medvit.io.case import Case
 from medvit.io.discover import discover
-from medvit.io.triage import Triage, refused, triage
+from medvit.io.triage import triage
+from medvit.io.verdict import Triage, refused
 from medvit.workspace import Workspace
 from pipelines.run_record import write_run_record
 from pipelines.scanning.faults import blamed_on

@@ -13,7 +13,7 @@ from apps.cli.session import Session
 
 if TYPE_CHECKING:
     from medvit.io.case import Case
-    from medvit.io.triage import Triage
+    from medvit.io.verdict import Triage
 
 
 def register(cli: typer.Typer) -> None:

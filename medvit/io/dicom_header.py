@@ -43,6 +43,7 @@ _KEYWORDS = [
     "ImageOrientationPatient",
     "ImagePositionPatient",
     "ImageType",
+    "InstanceNumber",
     "LossyImageCompression",
     "Modality",
     "NumberOfFrames",
@@ -57,6 +58,7 @@ _KEYWORDS = [
     "SOPInstanceUID",
     "SamplesPerPixel",
     "SeriesInstanceUID",
+    "StudyInstanceUID",
 ]
 _TAGS = [tag for tag in map(tag_for_keyword, _KEYWORDS) if tag is not None]
 
@@ -109,19 +111,24 @@ class Placement:
 
 @dataclass(frozen=True, slots=True)
 class SliceHeader:
-    """One DICOM file without its pixels.
+    """One slice of a DICOM file without its pixels.
 
     Attributes:
+        frame: Number of the frame in a multi-frame file, from 0.
+        instance_number: As the scanner counted; None when absent. Says nothing of the order.
         slope: Rescale slope; None when the file has none. `intercept` likewise.
         bad_values: Keywords whose values break their own type.
         has_meta: Whether the file starts with file meta information.
     """
 
     path: Path
+    frame: int
     file_bytes: int
+    study_uid: str
     series_uid: str
     sop_uid: str
     sop_class: str
+    instance_number: int | None
     modality: str
     image_type: tuple[str, ...]
     layout: PixelLayout
@@ -150,6 +157,15 @@ def read_header(path: Path) -> SliceHeader:
     except OSError as error:
         raise unreadable(path, error) from error
     return _read_header(path, state.st_size, state.st_mtime_ns)
+
+
+def read_headers(path: Path) -> tuple[SliceHeader, ...]:
+    """Return the headers of all slices in a DICOM file; one, unless it is multi-frame.
+
+    Raises:
+        ReadError: As `read_header`.
+    """
+    return (read_header(path),)
 
 
 @lru_cache(maxsize=CACHED_HEADERS)
@@ -247,11 +263,14 @@ def _header_of(
     meta = dataset.file_meta
     return SliceHeader(
         path=path,
+        frame=0,
         file_bytes=file_bytes,
+        study_uid=values.uid("StudyInstanceUID"),
         series_uid=values.uid("SeriesInstanceUID"),
         sop_uid=values.uid("SOPInstanceUID"),
         sop_class=values.uid("SOPClassUID")
         or plain_uid(str(meta.get("MediaStorageSOPClassUID", ""))),
+        instance_number=_instance_number(values),
         modality=values.text("Modality"),
         image_type=values.texts("ImageType"),
         layout=_layout_of(values, element),
@@ -267,6 +286,10 @@ def _header_of(
         has_meta=len(meta) > 0,
         bad_values=tuple(values.bad),
     )
+
+
+def _instance_number(values: Values) -> int | None:
+    return values.get("InstanceNumber", lambda value: int(str(value)), None)
 
 
 def _layout_of(values: Values, element: tuple[int, int, int | None]) -> PixelLayout:

@@ -6,13 +6,11 @@ from pathlib import Path
 
 from medvit.errors import InputError, ReadError
 from medvit.io.case import Case
-from medvit.io.dicom import open_stack
-from medvit.io.dicom_rules import judge_series
+from medvit.io.dicom import open_dicom
 from medvit.io.discover import discover
-from medvit.io.nifti import judge_nifti, open_nifti
+from medvit.io.formats import is_volume_file, open_volume_file
 from medvit.io.raster import RasterImage, decode_image
-from medvit.io.sniff import is_nifti_name
-from medvit.io.triage import read_series, triage
+from medvit.io.triage import triage
 from medvit.volume.volume import Volume
 
 
@@ -28,12 +26,9 @@ def open_volume(source: Path | str | Case) -> Volume:
             than one.
     """
     case = source if isinstance(source, Case) else _only_volume(Path(source))
-    if is_nifti_name(case.files[0]):
-        return open_nifti(judge_nifti(case.files[0]))
-    reasons, stack = judge_series(read_series(case))
-    if reasons or stack is None:
-        raise ReadError(reasons[0].message, reason=reasons[0].code)
-    return open_stack(stack)
+    if is_volume_file(case.files[0]):
+        return open_volume_file(case.files[0])
+    return open_dicom(case.files)
 
 
 def read_image(source: Path | str | Case) -> RasterImage:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -17,6 +18,22 @@ Hu = npt.NDArray[np.float32]
 BlockReader = Callable[[slice, slice, slice], Hu]
 
 
+@dataclass(frozen=True, slots=True)
+class SliceOrigin:
+    """Where a slice of a volume was read from.
+
+    Attributes:
+        frame: Number of the frame in a multi-frame file, from 0.
+        sop_uid: DICOM SOPInstanceUID.
+        instance_number: As the scanner counted; None when it did not.
+    """
+
+    path: Path
+    frame: int
+    sop_uid: str
+    instance_number: int | None
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Volume:
     """A regular box of HU values with its place in the patient.
@@ -28,11 +45,14 @@ class Volume:
         shape: Voxels along `(z, y, x)`.
         affine_lps: 4x4; maps `(z, y, x, 1)` to `(x, y, z, 1)` in LPS mm.
         read_block: Returns the HU of a box given by three slices with plain bounds.
+        origins: For each slice the DICOM slice it was read from, or the nearest one when
+            it was resampled; empty for other formats.
     """
 
     shape: tuple[int, int, int]
     affine_lps: Affine
     read_block: BlockReader
+    origins: tuple[SliceOrigin, ...] = ()
 
     def __post_init__(self) -> None:
         if len(self.shape) != 3 or min(self.shape) < 1:

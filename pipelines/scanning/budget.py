@@ -5,7 +5,7 @@ from __future__ import annotations
 from math import prod
 
 from medvit.io.planes import CACHE_BYTES
-from medvit.io.triage import Triage
+from medvit.io.verdict import Triage
 from medvit.volume.lungs import COARSE_MM, SLAB_VOXELS
 from pipelines.scanning.memory import MIB
 

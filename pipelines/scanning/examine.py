@@ -10,7 +10,8 @@ from medvit.inference.defects import judge_image
 from medvit.inference.nodules import Nodule, NoduleSettings, detect_nodules
 from medvit.io.case import Case, Reason, Verdict
 from medvit.io.readers import open_volume, read_image
-from medvit.io.triage import Triage, triage
+from medvit.io.triage import triage
+from medvit.io.verdict import Triage
 from medvit.models.weights import ModelCard
 from medvit.report.thumbnails import defect_thumbnail, nodule_thumbnail
 from medvit.volume.volume import Hu, Volume

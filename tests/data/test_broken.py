@@ -11,7 +11,8 @@ from medvit.errors import ReadError
 from medvit.io.case import Case
 from medvit.io.discover import discover
 from medvit.io.readers import read_image
-from medvit.io.triage import refused, triage
+from medvit.io.triage import triage
+from medvit.io.verdict import refused
 
 
 def reasons_of(case: Case) -> set[str]:

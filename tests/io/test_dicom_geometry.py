@@ -23,10 +23,13 @@ def header(
 ) -> SliceHeader:
     return SliceHeader(
         path=Path(name),
+        frame=0,
         file_bytes=2000,
+        study_uid="1.1",
         series_uid="1.2",
         sop_uid="1.2.3",
         sop_class="1.2.840.10008.5.1.4.1.1.2",
+        instance_number=None,
         modality="CT",
         image_type=(),
         layout=LAYOUT,

@@ -9,7 +9,8 @@ from hypothesis.strategies import binary, integers, lists, sampled_from, tuples
 
 from medvit.io.case import Case, Kind
 from medvit.io.discover import discover
-from medvit.io.triage import Triage, triage
+from medvit.io.triage import triage
+from medvit.io.verdict import Triage
 from tests.make.dicom import CtSeries, ct_slice, edit, save, truncate, write_series, write_text
 from tests.make.nifti import write_nifti
 from tests.make.raster import grey, write_image

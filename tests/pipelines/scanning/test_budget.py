@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from medvit.io.case import Reason
-from medvit.io.triage import Triage
+from medvit.io.verdict import Triage
 from pipelines.scanning.budget import TILE_MB, predict_peak_mb
 
 SOUND = (Reason("ok", ""),)
