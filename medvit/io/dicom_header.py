@@ -119,6 +119,7 @@ class SliceHeader:
         slope: Rescale slope; None when the file has none. `intercept` likewise.
         bad_values: Keywords whose values break their own type.
         has_meta: Whether the file starts with file meta information.
+        encoding_faults: What breaks the encoding and was read all the same, as sentences.
     """
 
     path: Path
@@ -143,6 +144,7 @@ class SliceHeader:
     is_burned_in: bool
     has_meta: bool
     bad_values: tuple[str, ...]
+    encoding_faults: tuple[str, ...] = ()
 
 
 def read_header(path: Path) -> SliceHeader:
