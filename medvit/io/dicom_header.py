@@ -2,65 +2,39 @@
 
 from __future__ import annotations
 
-import io
-import struct
-from dataclasses import dataclass
+import zlib
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import BinaryIO, cast
 
-import pydicom
-from pydicom.datadict import tag_for_keyword
-from pydicom.dataset import FileDataset
-
 from medvit.errors import ReadError
 from medvit.geometry import Triple
-from medvit.io.dicom_values import PARSE_ERRORS, Values, plain_uid
-from medvit.io.os_errors import is_system_error, unreadable
-from medvit.io.quiet import silence_libraries
+from medvit.io.dicom_elements import (
+    KNOWN_VRS,
+    PIXEL_DATA,
+    UNDEFINED_LENGTH,
+    WINDOW_BYTES,
+    DicomSyntaxError,
+    Elements,
+    Found,
+    walk,
+    walk_meta,
+)
+from medvit.io.dicom_frames import FRAME_SEQUENCES, read_frames
+from medvit.io.dicom_inflate import DEFLATED, MOST_HEADER_BYTES, InflatedFile
+from medvit.io.dicom_values import TAGS, Values, plain_uid
+from medvit.io.os_errors import unreadable
+from medvit.io.sniff import has_mark, starts_like_dicom
 
-silence_libraries()
+CACHED_HEADERS = 16384
+"""Files whose headers are kept, so that discovery, triage and reading parse a file once;
+about 2 KB each."""
 
-HEAD_BYTES = 1 << 16
-"""First part of a file, parsed in memory; nearly every CT header ends inside it."""
-
-CACHED_HEADERS = 4096
-"""Headers kept, so that discovery, triage and reading parse a file once; about 2 KB each."""
-
-UNDEFINED_LENGTH = 0xFFFFFFFF
-DEFLATED = "1.2.840.10008.1.2.1.99"
+IMPLICIT = "1.2.840.10008.1.2"
 BIG_ENDIAN = "1.2.840.10008.1.2.2"
 
-_KEYWORDS = [
-    "AcquisitionNumber",
-    "BitsAllocated",
-    "BitsStored",
-    "BurnedInAnnotation",
-    "Columns",
-    "ConvolutionKernel",
-    "FrameOfReferenceUID",
-    "HighBit",
-    "ImageOrientationPatient",
-    "ImagePositionPatient",
-    "ImageType",
-    "InstanceNumber",
-    "LossyImageCompression",
-    "Modality",
-    "NumberOfFrames",
-    "PhotometricInterpretation",
-    "PixelRepresentation",
-    "PixelSpacing",
-    "RescaleIntercept",
-    "RescaleSlope",
-    "RescaleType",
-    "Rows",
-    "SOPClassUID",
-    "SOPInstanceUID",
-    "SamplesPerPixel",
-    "SeriesInstanceUID",
-    "StudyInstanceUID",
-]
-_TAGS = [tag for tag in map(tag_for_keyword, _KEYWORDS) if tag is not None]
+_WANTED = frozenset(TAGS.values()) | FRAME_SEQUENCES
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,121 +122,88 @@ class SliceHeader:
 
 
 def read_header(path: Path) -> SliceHeader:
-    """Return the header of a DICOM file; parsed once as long as the file is unchanged.
+    """Return the header of a DICOM file, of its first frame if it has several.
+
+    Raises:
+        ReadError: As `read_headers`.
+    """
+    return read_headers(path)[0]
+
+
+def read_headers(path: Path) -> tuple[SliceHeader, ...]:
+    """Return the headers of all slices in a DICOM file: one, unless it is multi-frame.
+
+    A file is parsed once as long as it is unchanged.
 
     Raises:
         ReadError: `unreadable` when the file cannot be opened, `not_dicom` when it
-            cannot be parsed, `transfer_syntax` when its data set is deflated.
+            cannot be parsed.
     """
     try:
         state = path.stat()
     except OSError as error:
         raise unreadable(path, error) from error
-    return _read_header(path, state.st_size, state.st_mtime_ns)
-
-
-def read_headers(path: Path) -> tuple[SliceHeader, ...]:
-    """Return the headers of all slices in a DICOM file; one, unless it is multi-frame.
-
-    Raises:
-        ReadError: As `read_header`.
-    """
-    return (read_header(path),)
+    return _read_headers(path, state.st_size, state.st_mtime_ns)
 
 
 @lru_cache(maxsize=CACHED_HEADERS)
-def _read_header(path: Path, file_bytes: int, mtime_ns: int) -> SliceHeader:
+def _read_headers(path: Path, file_bytes: int, mtime_ns: int) -> tuple[SliceHeader, ...]:
     try:
-        with path.open("rb") as file:
-            return _parse(path, file, file_bytes)
+        with path.open("rb", buffering=0) as file:
+            return _parse(path, cast("BinaryIO", file), file_bytes)
     except OSError as error:
         raise unreadable(path, error) from error
+    except DicomSyntaxError as error:
+        raise _not_dicom(path, str(error)) from error
+    except zlib.error as error:
+        raise _not_dicom(path, "its deflated part is broken") from error
 
 
-def _parse(path: Path, file: BinaryIO, file_bytes: int) -> SliceHeader:
-    head = file.read(HEAD_BYTES)
-    _refuse_deflated(path, head)
-    try:
-        found = _parse_bytes(path, io.BytesIO(head), file_bytes)
-        if found.layout.offset or file_bytes <= len(head):
-            return found
-    except (OSError, *PARSE_ERRORS) as error:
-        if file_bytes <= len(head):
-            raise _not_dicom(path, error) from error
-    try:
-        return _parse_bytes(path, _Bounded(file, file_bytes), file_bytes)
-    except (OSError, *PARSE_ERRORS) as error:
-        if is_system_error(error):
-            raise
-        raise _not_dicom(path, error) from error
-
-
-def _refuse_deflated(path: Path, head: bytes) -> None:
-    if DEFLATED.encode() in head[128:1024]:
-        msg = f"{path.name}: the data set is deflated (transfer syntax {DEFLATED})"
-        hint = "store it again as Explicit VR Little Endian"
-        raise ReadError(msg, reason="transfer_syntax", hint=hint)
-
-
-def _not_dicom(path: Path, error: BaseException) -> ReadError:
-    msg = f"{path.name}: cannot be parsed as DICOM ({type(error).__name__})"
+def _not_dicom(path: Path, why: str) -> ReadError:
+    msg = f"{path.name}: cannot be parsed as DICOM ({why})"
     return ReadError(msg, reason="not_dicom", hint="export the file again")
 
 
-class _Bounded(io.RawIOBase):
-    """A file that never hands out, nor makes room for, more than it holds."""
-
-    def __init__(self, file: BinaryIO, file_bytes: int) -> None:
-        self._file = file
-        self._file_bytes = file_bytes
-
-    def read(self, count: int = -1) -> bytes:
-        left = max(0, self._file_bytes - self._file.tell())
-        return self._file.read(left if count < 0 else min(count, left))
-
-    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        return self._file.seek(offset, whence)
-
-    def tell(self) -> int:
-        return self._file.tell()
-
-
-def _parse_bytes(path: Path, stream: io.BytesIO | _Bounded, file_bytes: int) -> SliceHeader:
-    stream.seek(0)
-    dataset = pydicom.dcmread(
-        cast("BinaryIO", stream),
-        stop_before_pixels=True,
-        force=True,
-        specific_tags=list(_TAGS),
-    )
-    offset = stream.tell()
-    stream.seek(offset)
-    element = _pixel_element(stream.read(12), dataset, offset)
-    return _header_of(path, file_bytes, dataset, element)
+def _parse(path: Path, file: BinaryIO, file_bytes: int) -> tuple[SliceHeader, ...]:
+    head = file.read(WINDOW_BYTES)
+    if not has_mark(head) and not starts_like_dicom(head):
+        raise _not_dicom(path, "it does not start like it")
+    elements = Elements(file, head)
+    meta = walk_meta(elements)
+    syntax = plain_uid(meta.values.get(TAGS["TransferSyntaxUID"], b"").decode("latin-1"))
+    if syntax == DEFLATED:
+        stream = InflatedFile(file, meta.end, most_bytes=MOST_HEADER_BYTES)
+        elements = Elements(cast("BinaryIO", stream), stream.read(WINDOW_BYTES))
+    is_implicit, faults = _settle_encoding(elements, meta.end, syntax)
+    found = walk(elements, meta.end, _WANTED, is_implicit=is_implicit)
+    if elements.is_mixed:
+        faults += ("elements without a value representation stand among others with one",)
+    values = Values(found.values | meta.values, is_little=elements.is_little)
+    header = _header_of(path, file_bytes, values, _layout_of(values, found))
+    header = replace(header, has_meta=bool(meta.values), encoding_faults=faults)
+    return _frames_of(header, elements, found, is_implicit=is_implicit)
 
 
-def _pixel_element(raw: bytes, dataset: FileDataset, offset: int) -> tuple[int, int, int | None]:
-    """Return offset, value offset and declared length of the pixel element."""
-    is_implicit, is_little = dataset.original_encoding
-    order = "<" if is_little or is_little is None else ">"
-    if len(raw) < 8 or struct.unpack(f"{order}HH", raw[:4]) != (0x7FE0, 0x0010):
-        return 0, 0, 0
-    if is_implicit:
-        start, length = 8, struct.unpack(f"{order}L", raw[4:8])[0]
-    elif raw[4:6] in (b"OB", b"OW", b"UN"):
-        if len(raw) < 12:
-            return 0, 0, 0
-        start, length = 12, struct.unpack(f"{order}L", raw[8:12])[0]
-    else:
-        start, length = 8, struct.unpack(f"{order}H", raw[6:8])[0]
-    return offset, offset + start, None if length == UNDEFINED_LENGTH else length
+def _settle_encoding(elements: Elements, start: int, syntax: str) -> tuple[bool, tuple[str, ...]]:
+    """Return whether a data set is implicit, and how it contradicts its transfer syntax.
+
+    What the first element looks like is believed; the byte order is set on `elements`.
+    """
+    faults: tuple[str, ...] = ()
+    first = elements.bytes_at(start, 6)
+    says_big = syntax == BIG_ENDIAN
+    looks_big = first[:1] == b"\0" and first[1:2] != b"\0"
+    elements.set_order(is_little=not looks_big)
+    if looks_big != says_big and first and syntax:
+        faults += ("the byte order is not that of the transfer syntax",)
+    looks_explicit = first[4:6] in KNOWN_VRS
+    if looks_explicit == (syntax == IMPLICIT) and first and syntax:
+        what = "explicit" if looks_explicit else "implicit"
+        faults += (f"the data set is {what}, the transfer syntax says otherwise",)
+    return not looks_explicit, faults
 
 
-def _header_of(
-    path: Path, file_bytes: int, dataset: FileDataset, element: tuple[int, int, int | None]
-) -> SliceHeader:
-    values = Values(dataset)
-    meta = dataset.file_meta
+def _header_of(path: Path, file_bytes: int, values: Values, layout: PixelLayout) -> SliceHeader:
     return SliceHeader(
         path=path,
         frame=0,
@@ -270,47 +211,76 @@ def _header_of(
         study_uid=values.uid("StudyInstanceUID"),
         series_uid=values.uid("SeriesInstanceUID"),
         sop_uid=values.uid("SOPInstanceUID"),
-        sop_class=values.uid("SOPClassUID")
-        or plain_uid(str(meta.get("MediaStorageSOPClassUID", ""))),
-        instance_number=_instance_number(values),
+        sop_class=values.uid("SOPClassUID") or values.uid("MediaStorageSOPClassUID"),
+        instance_number=values.whole("InstanceNumber", None),
         modality=values.text("Modality"),
-        image_type=values.texts("ImageType"),
-        layout=_layout_of(values, element),
+        image_type=values.texts("FrameType") or values.texts("ImageType"),
+        layout=layout,
         placement=_placement_of(values),
         slope=values.number("RescaleSlope"),
         intercept=values.number("RescaleIntercept"),
         rescale_type=values.text("RescaleType"),
-        transfer_syntax=plain_uid(str(meta.get("TransferSyntaxUID", ""))),
+        transfer_syntax=values.uid("TransferSyntaxUID"),
         kernel=values.text("ConvolutionKernel"),
-        acquisition=values.text("AcquisitionNumber"),
+        acquisition=_acquisition_of(values),
         is_lossy=values.text("LossyImageCompression") == "01",
         is_burned_in=values.text("BurnedInAnnotation").upper() == "YES",
-        has_meta=len(meta) > 0,
+        has_meta=False,
         bad_values=tuple(values.bad),
     )
 
 
-def _instance_number(values: Values) -> int | None:
-    return values.get("InstanceNumber", lambda value: int(str(value)), None)
+def _frames_of(
+    header: SliceHeader, elements: Elements, found: Found, *, is_implicit: bool
+) -> tuple[SliceHeader, ...]:
+    frames = read_frames(elements, found, is_implicit=is_implicit)
+    own = []
+    for number, raw in enumerate(frames[: header.layout.frames]):
+        values = Values(raw, is_little=elements.is_little)
+        frame = _header_of(header.path, header.file_bytes, values, header.layout)
+        own.append(
+            replace(
+                frame,
+                frame=number,
+                instance_number=number + 1,
+                has_meta=header.has_meta,
+                sop_class=header.sop_class,
+                transfer_syntax=header.transfer_syntax,
+                encoding_faults=header.encoding_faults,
+            )
+        )
+    return tuple(own) or (header,)
 
 
-def _layout_of(values: Values, element: tuple[int, int, int | None]) -> PixelLayout:
-    bits_allocated = values.whole("BitsAllocated")
-    bits_stored = values.whole("BitsStored", bits_allocated)
-    offset, value_offset, declared_bytes = element
+def _acquisition_of(values: Values) -> str:
+    """Return what tells acquisitions of one series apart; time points count as such."""
+    parts = (
+        values.text("FrameAcquisitionNumber") or values.text("AcquisitionNumber"),
+        str(values.unsigned("TemporalPositionIndex") or ""),
+    )
+    return " time ".join(filter(None, parts))
+
+
+def _layout_of(values: Values, found: Found) -> PixelLayout:
+    pixels = found.pixels
+    bits_allocated = values.unsigned("BitsAllocated")
+    if pixels is not None and pixels.tag != PIXEL_DATA:
+        bits_allocated = 0  # floating point, which no CT stores: nothing that can be read
+    bits_stored = values.unsigned("BitsStored", bits_allocated)
+    is_defined = pixels is not None and pixels.length != UNDEFINED_LENGTH
     return PixelLayout(
-        rows=values.whole("Rows"),
-        columns=values.whole("Columns"),
-        samples=values.whole("SamplesPerPixel", 1),
+        rows=values.unsigned("Rows"),
+        columns=values.unsigned("Columns"),
+        samples=values.unsigned("SamplesPerPixel", 1),
         frames=values.whole("NumberOfFrames", 1),
         bits_allocated=bits_allocated,
         bits_stored=bits_stored,
-        high_bit=values.whole("HighBit", bits_stored - 1),
-        is_signed=values.whole("PixelRepresentation") == 1,
+        high_bit=values.unsigned("HighBit", bits_stored - 1),
+        is_signed=values.unsigned("PixelRepresentation") == 1,
         photometric=values.text("PhotometricInterpretation"),
-        offset=offset,
-        value_offset=value_offset,
-        declared_bytes=declared_bytes,
+        offset=found.pixel_start,
+        value_offset=0 if pixels is None else pixels.value_start,
+        declared_bytes=0 if pixels is None else pixels.length if is_defined else None,
     )
 
 

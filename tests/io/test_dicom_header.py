@@ -4,12 +4,23 @@ import struct
 from contextlib import suppress
 from pathlib import Path
 
+import pydicom
 import pytest
-from pydicom.uid import DeflatedExplicitVRLittleEndian
+from pydicom.dataset import Dataset
+from pydicom.sequence import Sequence
+from pydicom.uid import (
+    UID,
+    DeflatedExplicitVRLittleEndian,
+    EnhancedCTImageStorage,
+    ExplicitVRBigEndian,
+    ImplicitVRLittleEndian,
+)
 
 from medvit.errors import ReadError
-from medvit.io.dicom_header import HEAD_BYTES, read_header
-from tests.make.dicom import CtSeries, ct_slice, edit, save, write_series
+from medvit.io.dicom_elements import WINDOW_BYTES
+from medvit.io.dicom_header import read_header, read_headers
+from medvit.io.dicom_inflate import DEFLATED, inflated
+from tests.make.dicom import CtSeries, ct_slice, edit, ramp, save, write_series
 
 # Broken values are what these tests write; the libraries' words about them are expected.
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")
@@ -39,10 +50,10 @@ def test_the_pixels_start_where_the_header_says(tmp_path: Path) -> None:
 
 def test_a_header_longer_than_the_first_part_is_read_too(tmp_path: Path) -> None:
     dataset = ct_slice(CtSeries(), 0)
-    dataset.add_new(0x00091001, "OB", bytes(3 * HEAD_BYTES))
+    dataset.add_new(0x00091001, "OB", bytes(3 * WINDOW_BYTES))
     layout = read_header(save(dataset, tmp_path / "a.dcm")).layout
     assert layout.rows == 16
-    assert layout.value_offset > 3 * HEAD_BYTES
+    assert layout.value_offset > 3 * WINDOW_BYTES
 
 
 def test_a_changed_file_is_parsed_again(tmp_path: Path) -> None:
@@ -72,14 +83,32 @@ def test_an_element_that_declares_four_gigabytes_costs_nothing(tmp_path: Path) -
     assert read_header(path).layout.rows == 0
 
 
-def test_a_deflated_file_is_refused_before_it_is_inflated(tmp_path: Path) -> None:
+def deflated(path: Path) -> Path:
     dataset = ct_slice(CtSeries(), 0)
-    path = save(dataset, tmp_path / "a.dcm")
+    save(dataset, path)
     dataset.file_meta.TransferSyntaxUID = DeflatedExplicitVRLittleEndian
     dataset.save_as(path, enforce_file_format=True)
-    with pytest.raises(ReadError, match=r"1\.2\.840\.10008\.1\.2\.1\.99") as caught:
+    return path
+
+
+def test_a_deflated_file_is_read_as_if_it_were_not(tmp_path: Path) -> None:
+    plain = read_header(save(ct_slice(CtSeries(), 0), tmp_path / "plain.dcm"))
+    header = read_header(deflated(tmp_path / "a.dcm"))
+    assert header.transfer_syntax == DEFLATED
+    assert header.layout.declared_bytes == plain.layout.declared_bytes
+    assert header.placement == plain.placement
+    content = inflated(header.path, most_bytes=1 << 20)
+    assert content[header.layout.value_offset :] == ct_slice(CtSeries(), 0).PixelData
+
+
+def test_a_broken_deflated_file_is_no_dicom(tmp_path: Path) -> None:
+    path = deflated(tmp_path / "a.dcm")
+    raw = path.read_bytes()
+    kept = raw.index(DEFLATED.encode()) + len(DEFLATED) + 1
+    path.write_bytes(raw[:kept] + b"\xff" * 400)
+    with pytest.raises(ReadError, match=r"a\.dcm: .*deflated part is broken") as caught:
         read_header(path)
-    assert caught.value.reason == "transfer_syntax"
+    assert caught.value.reason == "not_dicom"
 
 
 def test_a_missing_file_is_unreadable_by_name(tmp_path: Path) -> None:
@@ -94,3 +123,76 @@ def test_a_file_cut_anywhere_gives_a_header_or_a_read_error(tmp_path: Path, kept
     path.write_bytes(path.read_bytes()[:kept])
     with suppress(ReadError):
         assert read_header(path).file_bytes == kept
+
+
+@pytest.mark.parametrize("syntax", [ImplicitVRLittleEndian, ExplicitVRBigEndian])
+def test_other_encodings_give_the_same_header(tmp_path: Path, syntax: UID) -> None:
+    dataset = ct_slice(CtSeries(), 0)
+    nested = Dataset()
+    nested.ReferencedSOPInstanceUID = "1.2.3"
+    dataset.ReferencedImageSequence = Sequence([nested])
+    plain = read_header(save(dataset, tmp_path / "plain.dcm"))
+    dataset.file_meta.TransferSyntaxUID = syntax
+    path = tmp_path / "other.dcm"
+    pydicom.dcmwrite(
+        path,
+        dataset,
+        implicit_vr=syntax.is_implicit_VR,
+        little_endian=syntax.is_little_endian,
+        force_encoding=True,
+    )
+    other = read_header(path)
+    assert (other.placement, other.layout.rows) == (plain.placement, plain.layout.rows)
+    assert (other.sop_uid, other.slope, other.encoding_faults) == (plain.sop_uid, 1.0, ())
+
+
+def test_an_encoding_that_is_not_the_one_declared_is_named(tmp_path: Path) -> None:
+    path = save(ct_slice(CtSeries(), 0), tmp_path / "a.dcm")
+    explicit, implicit = b"1.2.840.10008.1.2.1\0", b"1.2.840.10008.1.2\0\0\0"
+    raw = path.read_bytes()
+    assert raw.count(explicit) == 1
+    path.write_bytes(raw.replace(explicit, implicit))
+    header = read_header(path)
+    assert header.layout.rows == 16
+    assert header.encoding_faults == (
+        "the data set is explicit, the transfer syntax says otherwise",
+    )
+
+
+def multi_frame(heights_mm: list[float]) -> Dataset:
+    """Return an enhanced CT with one 8x8 frame at each height."""
+    dataset = ct_slice(CtSeries(hu=ramp((1, 8, 8))), 0)
+    dataset.SOPClassUID = EnhancedCTImageStorage
+    for keyword in ("ImagePositionPatient", "RescaleSlope", "RescaleIntercept", "RescaleType"):
+        delattr(dataset, keyword)
+    dataset.NumberOfFrames = len(heights_mm)
+    dataset.PixelData = dataset.PixelData * len(heights_mm)
+    dataset.SharedFunctionalGroupsSequence = Sequence([Dataset()])
+    values = Dataset()
+    values.RescaleSlope, values.RescaleIntercept, values.RescaleType = 2, -1000, "HU"
+    dataset.SharedFunctionalGroupsSequence[0].PixelValueTransformationSequence = Sequence([values])
+    frames = []
+    for height_mm in heights_mm:
+        frame, plane = Dataset(), Dataset()
+        plane.ImagePositionPatient = [1.0, 2.0, height_mm]
+        frame.PlanePositionSequence = Sequence([plane])
+        frames.append(frame)
+    dataset.PerFrameFunctionalGroupsSequence = Sequence(frames)
+    return dataset
+
+
+@pytest.mark.parametrize("has_undefined_length", [False, True])
+def test_each_frame_of_an_enhanced_image_has_its_header(
+    tmp_path: Path, *, has_undefined_length: bool
+) -> None:
+    dataset = multi_frame([5.0, -3.0, 1.5])
+    dataset["PerFrameFunctionalGroupsSequence"].is_undefined_length = has_undefined_length
+    for frame in dataset.PerFrameFunctionalGroupsSequence:
+        frame.is_undefined_length_sequence_item = has_undefined_length
+    headers = read_headers(save(dataset, tmp_path / "a.dcm"))
+    positions = [header.placement.position_mm for header in headers]
+    assert positions == [(1.0, 2.0, 5.0), (1.0, 2.0, -3.0), (1.0, 2.0, 1.5)]
+    assert [(h.frame, h.instance_number) for h in headers] == [(0, 1), (1, 2), (2, 3)]
+    assert {(h.slope, h.intercept, h.rescale_type) for h in headers} == {(2.0, -1000.0, "HU")}
+    assert {h.placement.pixel_spacing_mm for h in headers} == {(1.0, 0.5)}
+    assert all(h.has_meta and h.sop_class == EnhancedCTImageStorage for h in headers)
