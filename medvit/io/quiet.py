@@ -1,4 +1,4 @@
-"""Reading libraries are kept from talking: triage says what is wrong with a file, once.
+"""Libraries that read and write files are kept from talking: triage says what is wrong, once.
 
 Their warnings quote values of the file, and so perhaps a patient's.
 """
@@ -8,10 +8,10 @@ from __future__ import annotations
 import logging
 import warnings
 
-LIBRARIES = ("pydicom", "PIL", "nibabel", "openjpeg")
-"""What reads files here and warns about their content."""
+LIBRARIES = ("pydicom", "PIL", "nibabel", "openjpeg", "highdicom")
+"""What reads or writes files here and warns about their content."""
 
-_LOGGERS = ("pydicom", "PIL", "nibabel.global", "openjpeg.encode", "openjpeg.decode")
+_LOGGERS = ("pydicom", "PIL", "nibabel.global", "openjpeg.encode", "openjpeg.decode", "highdicom")
 
 
 def silence_libraries() -> None:
