@@ -1,34 +1,61 @@
-"""Volume files: which format a name means, and that format's two functions."""
+"""Volume files: which format a name means, and the way from there to a volume."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
-from medvit.io.nifti import judge_nifti, open_nifti
-from medvit.io.sniff import is_nifti_name
+from medvit.io.chunk_cache import ChunkCache
+from medvit.io.grid import StoredGrid
+from medvit.io.metaimage import read_metaimage
+from medvit.io.nifti import read_nifti
+from medvit.io.stored_volume import check_hu, volume_over
 from medvit.io.verdict import Triage, readable
+from medvit.io.voxel_file import StreamedVoxels, VoxelFile, Voxels, voxels_of
 from medvit.volume.volume import Volume
+
+FILE_READERS: dict[tuple[str, ...], Callable[[Path], tuple[StoredGrid, VoxelFile]]] = {
+    (".nii", ".nii.gz", ".hdr"): read_nifti,
+    (".mha", ".mhd"): read_metaimage,
+}
+"""By the endings of a name: the function that reads a header."""
 
 
 def is_volume_file(path: Path) -> bool:
     """Return whether a name is that of a volume in one file (or one folder)."""
-    return is_nifti_name(path)
+    return any(path.name.lower().endswith(endings) for endings in FILE_READERS)
 
 
-def judge_volume_file(path: Path) -> Triage:
+def judge_volume_file(path: Path, *, cache: ChunkCache | None = None) -> Triage:
     """Judge a volume file by its header and a few planes.
 
     Raises:
         ReadError: With the reason, if it cannot be trusted.
     """
-    grid = judge_nifti(path)
-    return readable(grid.shape, grid.affine_lps)
+    grid, _ = _trusted(path, cache)
+    return readable(grid.shape, grid.affine_lps, remarks=grid.header.remarks)
 
 
-def open_volume_file(path: Path) -> Volume:
+def open_volume_file(path: Path, *, cache: ChunkCache | None = None) -> Volume:
     """Open a volume file for reading box by box.
+
+    Args:
+        cache: Where to keep what is unpacked; without it that goes into a temporary file.
 
     Raises:
         ReadError: With the reason, if it cannot be trusted.
     """
-    return open_nifti(judge_nifti(path))
+    return volume_over(*_trusted(path, cache))
+
+
+def _trusted(path: Path, cache: ChunkCache | None) -> tuple[StoredGrid, Voxels]:
+    read_header = next(
+        read for endings, read in FILE_READERS.items() if path.name.lower().endswith(endings)
+    )
+    grid, file = read_header(path)
+    file.check_holds(grid.header)
+    voxels = voxels_of(grid.header, file, cache)
+    # Without a cache nothing is unpacked to disk before a box is asked for.
+    look = StreamedVoxels(grid.header, file) if file.packing and cache is None else voxels
+    check_hu(grid, look)
+    return grid, voxels

@@ -2,179 +2,184 @@
 
 from __future__ import annotations
 
-import gzip
-import shutil
-import tempfile
-from collections.abc import Callable
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from threading import Lock
-from typing import BinaryIO, cast
 
 import numpy as np
 
 from medvit.errors import ReadError
-from medvit.io.dicom_rules import AIR_MUST_FIT_HU
-from medvit.io.nifti_header import GZIP_ERRORS, Grid, cut_short, is_gzip, read_grid
+from medvit.io.case import Reason
+from medvit.io.grid import WRITE_AGAIN_HINT, StoredGrid, StoredHeader, grid_of, three_lengths
+from medvit.io.nifti_header import DTYPES, HEADER_BYTES, Matrix, NiftiFields, read_fields
 from medvit.io.os_errors import unreadable
-from medvit.io.planes import CACHE_BYTES, Plane, PlaneCache, rescale_into
-from medvit.volume.volume import Hu, Volume
+from medvit.io.unpacked import GZIP_MARK, Packing, Unpacked
+from medvit.io.voxel_file import Stamp, VoxelFile, stamp_of
 
-SAMPLED_PLANES = 5
-"""Planes looked at, evenly spread and the last one, to tell HU from labels and grey values."""
+MM_PER_UNIT = {0: 1.0, 1: 1000.0, 2: 1.0, 3: 0.001}
+"""Length unit codes: none set (mm by common use), metre, mm, micrometre."""
 
-HU_MUST_REACH = 0.0
-"""A CT volume holds values below this (air, lung, fat); label maps and grey images do not."""
+SAME_PLACE_MM = 0.01
+"""How far sform and qform may lie apart without a word: single precision leaves less."""
 
-GZIP_RATIO = 1032
-"""The most that the gzip method can shrink anything."""
+MOST_APART_VOXELS = 0.5
+"""How far they may lie apart, in sides of the smallest voxel, to be taken as one place."""
 
-NOT_HU_HINT = "give the CT in HU; this looks like a label map or a grey image"
+QUATERNION_TOLERANCE = 1e-5
+"""By how much b2 + c2 + d2 may exceed 1 through single precision."""
+
+FLOAT32_TOLERANCE = 2.0**-22
+"""Largest relative difference of a number and itself in single precision, with room for one more
+rounding."""
+
+RAS_TO_LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
 
 
-def judge_nifti(path: Path) -> Grid:
-    """Return the grid of a NIfTI file that holds a straight volume of HU.
+def read_nifti(path: Path) -> tuple[StoredGrid, VoxelFile]:
+    """Return the grid and the voxels of a NIfTI-1 or -2 file, or of a pair `.hdr` and `.img`.
 
-    A few planes are read, the last among them, to tell HU from labels and to see that
-    the file is whole; a `.nii.gz` is decompressed once for that.
+    Whether it is compressed is told by its content. sform comes before qform, as the
+    standard says; where both are set they must agree.
 
     Raises:
-        ReadError: With the reason, when the file is no such volume.
+        ReadError: With the reason, when the header says otherwise.
     """
-    grid = read_grid(path)
-    _check_type(grid)
-    _check_size(grid)
-    lowest = _sampled_minimum(grid)
-    if not lowest < HU_MUST_REACH:
-        msg = f"{path.name}: the lowest value is {lowest:g}, CT goes below {HU_MUST_REACH:g} HU"
-        raise ReadError(msg, reason="not_hu", hint=NOT_HU_HINT)
-    return grid
+    with _opened(path) as (stream, packing, stamp):
+        fields = read_fields(stream, path)
+    lengths = three_lengths(path, fields.lengths)
+    affine_ras, remarks = _affine_ras(path, fields, lengths)
+    slope, intercept = _rescale(path, fields)
+    header = StoredHeader(
+        path=path,
+        lengths=lengths,
+        dtype=_dtype(path, fields),
+        affine_lps=RAS_TO_LPS @ affine_ras,
+        slope=slope,
+        intercept=intercept,
+        remarks=remarks,
+    )
+    offset = _offset(path, fields)
+    if not fields.is_single:
+        return grid_of(header), _voxels_beside(path, offset)
+    start = (0, offset) if packing else (offset, 0)
+    return grid_of(header), VoxelFile(path, packing, *start, stamp)
 
 
-def open_nifti(grid: Grid, *, cache_bytes: int = CACHE_BYTES) -> Volume:
-    """Return a volume over a judged NIfTI file; planes are read when they are asked for.
-
-    A `.nii.gz` is decompressed at the first read into an unnamed temporary file as
-    large as the volume: gzip cannot be entered in the middle.
-    """
-    planes = PlaneCache(_plane_reader(grid), max_bytes=cache_bytes)
-
-    def read_block(z: slice, y: slice, x: slice) -> Hu:
-        inner, middle, outer = _stored_box(grid, (z, y, x))
-        numbers = range(outer.start, outer.stop)
-        shape = (len(numbers), middle.stop - middle.start, inner.stop - inner.start)
-        hu = np.empty(shape, np.float32)
-        for row, number in enumerate(numbers):
-            plane = planes.plane(number)[middle, inner]
-            rescale_into(hu[row], plane, slope=grid.slope, intercept=grid.intercept)
-        return _turned(_finite(hu, grid), grid)
-
-    return Volume(grid.shape, grid.affine_lps, read_block)
-
-
-def _stored_box(grid: Grid, box: tuple[slice, slice, slice]) -> list[slice]:
-    """Return a `(z, y, x)` box as slices of the axes of the file, fastest first."""
-    stored = [slice(0, 0)] * 3
-    for axis, part, length, is_flipped in zip(
-        grid.axes, box, grid.shape, grid.is_flipped, strict=True
-    ):
-        stored[axis] = slice(length - part.stop, length - part.start) if is_flipped else part
-    return stored
-
-
-def _turned(hu: Hu, grid: Grid) -> Hu:
-    """Turn a block from the order of the file, slowest axis first, to `(z, y, x)`."""
-    turned = hu.transpose([2 - axis for axis in grid.axes])
-    steps = tuple(slice(None, None, -1 if flip else 1) for flip in grid.is_flipped)
-    return np.ascontiguousarray(turned[steps])
-
-
-def _finite(hu: Hu, grid: Grid) -> Hu:
-    if grid.dtype.kind == "f" and not np.isfinite(hu).all():
-        msg = f"{grid.path.name}: {int((~np.isfinite(hu)).sum())} voxels are not finite numbers"
-        raise ReadError(msg, reason="bad_value", hint="replace them, with -1024 for air")
-    return hu
-
-
-def _check_type(grid: Grid) -> None:
-    name = grid.path.name
-    if grid.dtype.kind not in "iuf" or not np.isfinite([grid.slope, grid.intercept]).all():
-        msg = f"{name}: voxels of type {grid.dtype} are not single grey values"
-        raise ReadError(msg, reason="not_hu", hint="convert to int16 HU")
-    if grid.dtype.kind == "f":
-        return
-    bits = 8 * grid.dtype.itemsize
-    limits = (-(2 ** (bits - 1)), 2 ** (bits - 1)) if grid.dtype.kind == "i" else (0, 2**bits)
-    lowest = min(limit * grid.slope for limit in limits) + grid.intercept
-    if lowest > AIR_MUST_FIT_HU:
-        msg = f"{name}: {grid.dtype} voxels reach down to {lowest:g}, CT needs air near -1000 HU"
-        raise ReadError(msg, reason="not_hu", hint=NOT_HU_HINT)
-
-
-def _check_size(grid: Grid) -> None:
-    """Refuse a file that declares more voxels than it can hold, before room is made for them."""
+@contextmanager
+def _opened(path: Path) -> Iterator[tuple[Unpacked, Packing, Stamp]]:
     try:
-        file_bytes = grid.path.stat().st_size
-    except OSError as error:
-        raise unreadable(grid.path, error) from error
-    if grid.end > file_bytes * (GZIP_RATIO if is_gzip(grid.path) else 1):
-        msg = f"{grid.path.name}: {grid.end} bytes of voxels declared in a file of {file_bytes}"
-        raise ReadError(msg, reason="truncated", hint="copy the file again")
-
-
-def _sampled_minimum(grid: Grid) -> float:
-    count = grid.stored_shape[2]
-    numbers = np.unique(np.linspace(count - 1, 0, SAMPLED_PLANES, endpoint=False).round())
-    lowest = np.inf
-    with _opened(grid.path) as file:
-        for number in numbers:
-            plane = _read_plane(file, grid, int(number)).astype(np.float64)
-            lowest = min(lowest, float(np.min(plane * grid.slope + grid.intercept)))
-    return lowest
-
-
-def _opened(path: Path) -> BinaryIO:
-    try:
-        return cast("BinaryIO", gzip.open(path, "rb")) if is_gzip(path) else path.open("rb")
+        with path.open("rb") as file:
+            packing: Packing = "deflate" if file.read(2) == GZIP_MARK else ""
+            file.seek(0)
+            yield Unpacked(file, path, packing), packing, stamp_of(file)
     except OSError as error:
         raise unreadable(path, error) from error
 
 
-def _read_plane(file: BinaryIO, grid: Grid, number: int) -> Plane:
-    try:
-        file.seek(grid.offset + number * grid.plane_bytes)
-        raw = file.read(grid.plane_bytes)
-    except GZIP_ERRORS as error:
-        raise cut_short(grid.path) from error
-    except OSError as error:
-        raise unreadable(grid.path, error) from error
-    if len(raw) < grid.plane_bytes:
-        raise cut_short(grid.path)
-    return np.frombuffer(raw, grid.dtype).reshape(grid.stored_shape[1], grid.stored_shape[0])
+def _voxels_beside(path: Path, offset: int) -> VoxelFile:
+    for name in (path.with_suffix(".img"), path.with_suffix(".img.gz")):
+        if name.exists():
+            with _opened(name) as (_, packing, stamp):
+                start = (0, offset) if packing else (offset, 0)
+                return VoxelFile(name, packing, *start, stamp)
+    msg = f"{path.name}: the voxels belong into {path.stem}.img, which is not there"
+    raise ReadError(msg, reason="missing_data", hint="copy both files into one folder")
 
 
-def _plane_reader(grid: Grid) -> Callable[[int], Plane]:
-    """Return a function that reads planes from one file, opened at the first call."""
-    lock = Lock()
-    files: list[BinaryIO] = []
-
-    def read(number: int) -> Plane:
-        with lock:
-            if not files:
-                files.append(_unpacked(grid.path) if is_gzip(grid.path) else _opened(grid.path))
-            return _read_plane(files[0], grid, number)
-
-    return read
+def _dtype(path: Path, fields: NiftiFields) -> np.dtype[np.generic]:
+    if fields.data_type not in DTYPES:
+        msg = f"{path.name}: data type {fields.data_type} is not one of single grey values"
+        raise ReadError(msg, reason="not_hu", hint="convert to int16 HU")
+    return np.dtype(f"{fields.byte_order}{DTYPES[fields.data_type]}")
 
 
-def _unpacked(path: Path) -> BinaryIO:
-    target = tempfile.TemporaryFile()  # noqa: SIM115
-    try:
-        with gzip.open(path, "rb") as packed:
-            shutil.copyfileobj(packed, target, length=1 << 20)
-    except GZIP_ERRORS as error:
-        raise cut_short(path) from error
-    except OSError as error:
-        msg = f"{path.name}: cannot be decompressed ({error.strerror or type(error).__name__})"
-        hint = "check the room in the temporary folder, or decompress the file first"
-        raise ReadError(msg, reason="unreadable", hint=hint) from error
-    return cast("BinaryIO", target)
+def _offset(path: Path, fields: NiftiFields) -> int:
+    least = 4 + HEADER_BYTES[fields.version] if fields.is_single else 0
+    if not (least <= fields.offset < 2**63 and fields.offset == int(fields.offset)):
+        msg = f"{path.name}: voxels start at byte {fields.offset}, {least} is the least"
+        raise ReadError(msg, reason="bad_value", hint="write the volume again")
+    return int(fields.offset)
+
+
+def _rescale(path: Path, fields: NiftiFields) -> tuple[float, float]:
+    """Return slope and intercept; a slope of 0 or none means that values are as stored."""
+    if fields.slope == 0 or np.isnan(fields.slope):
+        return 1.0, 0.0
+    return fields.slope, fields.intercept
+
+
+def _affine_ras(
+    path: Path, fields: NiftiFields, lengths: tuple[int, int, int]
+) -> tuple[Matrix, tuple[Reason, ...]]:
+    """Return the RAS affine in mm, and what is odd about it."""
+    if fields.length_unit not in MM_PER_UNIT:
+        msg = f"{path.name}: length unit {fields.length_unit} is none of NIfTI's"
+        raise ReadError(msg, reason="bad_value", hint="write the volume again, in mm")
+    to_mm = np.diag([MM_PER_UNIT[fields.length_unit]] * 3 + [1.0])
+    if fields.sform_code > 0:
+        sform = to_mm @ fields.sform
+        affine, odd = _exact_or_same(path, fields, sform)
+        if fields.qform_code > 0:
+            odd += _apart(path, sform, to_mm @ _qform(path, fields), lengths)
+        return affine, odd
+    if fields.qform_code > 0:
+        return to_mm @ _qform(path, fields), ()
+    msg = f"{path.name}: neither sform nor qform is set, so left and right are unknown"
+    raise ReadError(msg, reason="no_position", hint=WRITE_AGAIN_HINT)
+
+
+def _qform(path: Path, fields: NiftiFields) -> Matrix:
+    """Return the affine of quaternion, spacing and offset (nifti1.h, method 2)."""
+    b, c, d = fields.quaternion
+    a2 = 1.0 - (b * b + c * c + d * d)
+    if not a2 >= -QUATERNION_TOLERANCE:
+        msg = f"{path.name}: the qform's quaternion {[float(b), float(c), float(d)]} is no rotation"
+        raise ReadError(msg, reason="bad_value", hint=WRITE_AGAIN_HINT)
+    if a2 < 0:
+        b, c, d = fields.quaternion / np.linalg.norm(fields.quaternion)
+    a = np.sqrt(max(a2, 0.0))
+    affine = np.eye(4)
+    affine[:3, :3] = [
+        [a * a + b * b - c * c - d * d, 2 * (b * c - a * d), 2 * (b * d + a * c)],
+        [2 * (b * c + a * d), a * a + c * c - b * b - d * d, 2 * (c * d - a * b)],
+        [2 * (b * d - a * c), 2 * (c * d + a * b), a * a + d * d - b * b - c * c],
+    ]
+    affine[:3, :3] *= fields.spacing * (1, 1, -1 if fields.handedness < 0 else 1)
+    affine[:3, 3] = fields.q_offset
+    return affine
+
+
+def _exact_or_same(
+    path: Path, fields: NiftiFields, sform: Matrix
+) -> tuple[Matrix, tuple[Reason, ...]]:
+    """Return medvit's own affine in double precision where it is that of the sform."""
+    exact = fields.exact_ras_mm
+    if exact is None:
+        return sform, ()
+    if np.allclose(exact, sform, rtol=FLOAT32_TOLERANCE, atol=0.0):
+        return exact, ()
+    msg = f"{path.name}: the exact affine beside the sform is of another place and is not used"
+    return sform, (Reason("bad_value", msg),)
+
+
+def _apart(
+    path: Path, sform: Matrix, qform: Matrix, lengths: tuple[int, int, int]
+) -> tuple[Reason, ...]:
+    """Compare two affines at the corners of a volume.
+
+    Raises:
+        ReadError: If they place a corner more than half a voxel apart: one of them may
+            swap left and right.
+    """
+    ends = np.asarray(lengths) - 1
+    corners = np.array([(*(ends * c), 1.0) for c in np.ndindex(2, 2, 2)])
+    apart_mm = float(np.linalg.norm((corners @ (sform - qform).T)[:, :3], axis=1).max())
+    voxel_mm = float(np.linalg.norm(sform[:3, :3], axis=0).min())
+    if not apart_mm <= MOST_APART_VOXELS * voxel_mm:
+        msg = f"{path.name}: sform and qform place voxels up to {apart_mm:.2f} mm apart"
+        hint = "find out which is right and write the volume with that one alone"
+        raise ReadError(msg, reason="bad_value", hint=hint)
+    if apart_mm <= SAME_PLACE_MM:
+        return ()
+    msg = f"{path.name}: sform and qform differ by up to {apart_mm:.2f} mm; the sform is used"
+    return (Reason("bad_value", msg),)

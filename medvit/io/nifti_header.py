@@ -1,209 +1,189 @@
-"""The header of a NIfTI file, turned from RAS and x-first to LPS and `(z, y, x)`."""
+"""The fields of a NIfTI-1 or NIfTI-2 header, of either byte order, as they are stored."""
 
 from __future__ import annotations
 
-import gzip
+import json
 import struct
-import zlib
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
-import nibabel as nib
 import numpy as np
 import numpy.typing as npt
-from nibabel import orientations
-from nibabel.filebasedimages import ImageFileError
-from nibabel.spatialimages import HeaderDataError
 
 from medvit.errors import ReadError
-from medvit.geometry import Affine
-from medvit.io.dicom_geometry import MIN_SLICES, TILT_TOLERANCE_DEG
-from medvit.io.os_errors import is_system_error, unreadable
-from medvit.io.quiet import silence_libraries
+from medvit.io.unpacked import Unpacked
 
-silence_libraries()
+HEADER_BYTES = {1: 348, 2: 540}
+"""Length of the header by NIfTI version, which is its first field too."""
 
-MM_PER_UNIT = {"unknown": 1.0, "mm": 1.0, "meter": 1000.0, "micron": 0.001}
-"""Length units of a NIfTI header; an unset one means mm by common use."""
+MARKS = {1: (b"n+1\0", b"ni1\0"), 2: (b"n+2\0\r\n\x1a\n", b"ni2\0\r\n\x1a\n")}
+"""By version: what stands in a single file, and in one with its voxels beside it."""
 
-HEADER_BYTES = 348
-"""Length of a NIfTI-1 header."""
+DTYPES = {
+    2: "u1",
+    4: "i2",
+    8: "i4",
+    16: "f4",
+    64: "f8",
+    256: "i1",
+    512: "u2",
+    768: "u4",
+    1024: "i8",
+    1280: "u8",
+}
+"""Data type codes of single numbers; the others are bits, colours, complex or too long."""
 
-SNIFFED_BYTES = 1024
-"""What nibabel reads of a file to tell its format."""
+COMMENT_CODE = 6
+"""Header extension of plain text (NIfTI's list of extension codes)."""
 
-PARSE_ERRORS = (ImageFileError, HeaderDataError, ValueError, TypeError, LookupError, struct.error)
-"""What nibabel raises on a broken header."""
+MOST_EXTENSIONS = 64
+MOST_EXTENSION_BYTES = 64 * 1024
 
-GZIP_ERRORS = (EOFError, gzip.BadGzipFile, zlib.error)
-"""What a compressed file raises that is cut short or altered."""
+_NAMES = (
+    "dim data_type pixdim offset slope intercept units "
+    "qform_code sform_code quaternion q_offset sform"
+)
+
+
+def _layout(formats: str, offsets: tuple[int, ...], itemsize: int) -> np.dtype[np.void]:
+    columns: Any = {"names": _NAMES.split(), "formats": formats.split(), "offsets": offsets}
+    columns["itemsize"] = itemsize
+    layout: np.dtype[np.void] = np.dtype(columns)
+    return layout
+
+
+FIELDS = {
+    1: _layout(
+        "8i2 i2 8f4 f4 f4 f4 u1 i2 i2 3f4 3f4 (3,4)f4",
+        (40, 70, 76, 108, 112, 116, 123, 252, 254, 256, 268, 280),
+        HEADER_BYTES[1],
+    ),
+    2: _layout(
+        "8i8 i2 8f8 i8 f8 f8 i4 i4 i4 3f8 3f8 (3,4)f8",
+        (16, 12, 104, 168, 176, 184, 500, 344, 348, 352, 376, 400),
+        HEADER_BYTES[2],
+    ),
+}
+"""By version: where the fields lie that are read here, little endian (nifti1.h, nifti2.h)."""
+
+ByteOrder = Literal["<", ">"]
+BYTE_ORDERS: tuple[ByteOrder, ...] = ("<", ">")
+
+Matrix = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Grid:
-    """A NIfTI header turned to `(z, y, x)` and LPS.
+class NiftiFields:
+    """What a header holds.
 
     Attributes:
-        shape: Voxels along `(z, y, x)` after turning.
-        affine_lps: Index `(z, y, x, 1)` to LPS mm after turning.
-        stored_shape: Voxels along the axes of the file, fastest first.
-        axes: For z, y, x: which axis of the file it is.
-        is_flipped: For z, y, x: whether it runs against the axis of the file.
-        offset: Byte of the (uncompressed) file where voxels start.
+        lengths: By axis, fastest first, as many as are declared.
+        spacing: pixdim 1 to 3, in the length unit.
+        handedness: pixdim 0: the sign of the third axis of the qform.
+        offset: Byte where voxels start.
+        length_unit: Code of the unit of all lengths.
+        quaternion: b, c and d of the qform.
+        is_single: Whether voxels follow in the same file.
+        exact_ras_mm: Affine of medvit's own extension, or None.
     """
 
-    path: Path
-    shape: tuple[int, int, int]
-    affine_lps: Affine
-    stored_shape: tuple[int, int, int]
-    axes: tuple[int, int, int]
-    is_flipped: tuple[bool, bool, bool]
-    dtype: np.dtype[np.generic]
-    offset: int
+    version: int
+    byte_order: ByteOrder
+    lengths: tuple[int, ...]
+    data_type: int
+    spacing: Matrix
+    handedness: float
+    offset: float
     slope: float
     intercept: float
-
-    @property
-    def plane_bytes(self) -> int:
-        """Bytes of one plane of the file, across its slowest axis."""
-        return self.stored_shape[0] * self.stored_shape[1] * self.dtype.itemsize
-
-    @property
-    def end(self) -> int:
-        """Byte of the (uncompressed) file where voxels end."""
-        return self.offset + self.plane_bytes * self.stored_shape[2]
+    length_unit: int
+    qform_code: int
+    sform_code: int
+    quaternion: Matrix
+    q_offset: Matrix
+    sform: Matrix
+    is_single: bool
+    exact_ras_mm: Matrix | None
 
 
-def read_grid(path: Path) -> Grid:
-    """Return the grid of a NIfTI file: three axes, a straight box, a known place.
-
-    sform comes before qform, as the standard says.
+def read_fields(stream: Unpacked, path: Path) -> NiftiFields:
+    """Read the header at the start of a stream.
 
     Raises:
-        ReadError: With the reason, when the header says otherwise.
+        ReadError: `not_an_image` or `truncated`.
     """
-    image = _load(path)
-    try:
-        return _turned(path, image)
-    except PARSE_ERRORS as error:
-        raise _no_nifti(path, error) from error
-
-
-def is_gzip(path: Path) -> bool:
-    """Return whether the name of a file says that it is compressed."""
-    return path.name.lower().endswith(".gz")
-
-
-def cut_short(path: Path) -> ReadError:
-    """Return the error for voxels that are not all there."""
-    msg = f"{path.name}: the file ends before its voxels do, or its compression is broken"
-    return ReadError(msg, reason="truncated", hint="copy the file again")
-
-
-def _load(path: Path) -> Any:
-    try:
-        return nib.load(path)
-    except OSError as error:
-        if not is_system_error(error):
-            raise cut_short(path) from error
-        raise unreadable(path, error) from error
-    except GZIP_ERRORS as error:
-        raise cut_short(path) from error
-    except PARSE_ERRORS as error:
-        if _ends_in_header(path):
-            raise cut_short(path) from error
-        raise _no_nifti(path, error) from error
-
-
-def _no_nifti(path: Path, error: Exception) -> ReadError:
-    msg = f"{path.name}: not a readable NIfTI header ({type(error).__name__})"
-    return ReadError(msg, reason="not_an_image", hint="write the volume again")
-
-
-def _ends_in_header(path: Path) -> bool:
-    """Return whether a file ends, or its compression breaks off, in the part nibabel looks at."""
-    try:
-        with gzip.open(path) if is_gzip(path) else path.open("rb") as file:
-            return len(file.read(SNIFFED_BYTES)) < HEADER_BYTES
-    except GZIP_ERRORS as error:
-        return not isinstance(error, gzip.BadGzipFile)
-
-
-def _turned(path: Path, image: Any) -> Grid:
-    shape = _three_axes(path, image.shape)
-    affine_ras = _straight_affine(path, image)
-    order, flips = _way_to_lps(affine_ras)
-    voxels = image.dataobj
-    return Grid(
-        path=path,
-        shape=(shape[order[0]], shape[order[1]], shape[order[2]]),
-        affine_lps=_lps_affine(affine_ras, shape, order, flips),
-        stored_shape=shape,
-        axes=(order[0], order[1], order[2]),
-        is_flipped=(flips[0], flips[1], flips[2]),
-        dtype=voxels.dtype,
-        offset=int(voxels.offset),
-        slope=float(voxels.slope),
-        intercept=float(voxels.inter),
+    first = stream.read(HEADER_BYTES[1])
+    version, byte_order = _form_of(first)
+    if version == 0:
+        is_short = 0 < len(first) < HEADER_BYTES[1] and _form_of(first[:4])[0] > 0
+        msg = f"{path.name}: not a NIfTI header ({len(first)} bytes of one looked at)"
+        reason = "truncated" if is_short or not first else "not_an_image"
+        raise ReadError(msg, reason=reason, hint="copy or write the volume again")
+    raw = first + stream.read_all(HEADER_BYTES[version] - len(first))
+    mark = raw[4:12] if version == 2 else raw[344:348]
+    if mark not in MARKS[version]:
+        msg = f"{path.name}: no mark of NIfTI-{version}; older Analyze files tell no side"
+        raise ReadError(msg, reason="not_an_image", hint="convert the volume to NIfTI")
+    row = np.frombuffer(raw, FIELDS[version].newbyteorder(byte_order))[0]
+    is_single = mark == MARKS[version][0]
+    offset = float(row["offset"])
+    exact = _exact_affine(stream, byte_order, offset) if is_single else None
+    return NiftiFields(
+        version=version,
+        byte_order=byte_order,
+        lengths=tuple(int(n) for n in row["dim"][1 : 1 + max(int(row["dim"][0]), 0)]),
+        data_type=int(row["data_type"]),
+        spacing=row["pixdim"][1:4].astype(np.float64),
+        handedness=float(row["pixdim"][0]),
+        offset=offset,
+        slope=float(row["slope"]),
+        intercept=float(row["intercept"]),
+        length_unit=int(row["units"]) & 7,
+        qform_code=int(row["qform_code"]),
+        sform_code=int(row["sform_code"]),
+        quaternion=row["quaternion"].astype(np.float64),
+        q_offset=row["q_offset"].astype(np.float64),
+        sform=np.vstack([row["sform"].astype(np.float64), [0.0, 0.0, 0.0, 1.0]]),
+        is_single=is_single,
+        exact_ras_mm=exact,
     )
 
 
-def _way_to_lps(affine_ras: npt.NDArray[np.float64]) -> tuple[list[int], list[bool]]:
-    """Return, for z, y, x, the axis of the file nearest to it and whether it runs against it."""
-    turn: Any = orientations
-    target = turn.axcodes2ornt(("L", "P", "S"))
-    to_lps = turn.ornt_transform(turn.io_orientation(affine_ras), target)
-    order = [int(np.flatnonzero(to_lps[:, 0] == axis)[0]) for axis in (2, 1, 0)]
-    return order, [bool(to_lps[axis, 1] < 0) for axis in order]
+def _form_of(raw: bytes) -> tuple[int, ByteOrder]:
+    """Return version and byte order by the first field; version 0 when it is neither."""
+    for byte_order in BYTE_ORDERS:
+        for version, size in HEADER_BYTES.items():
+            if raw[:4] == struct.pack(f"{byte_order}i", size):
+                return version, byte_order
+    return 0, "<"
 
 
-def _three_axes(path: Path, shape: tuple[int, ...]) -> tuple[int, int, int]:
-    axes = [int(length) for length in shape]
-    while len(axes) > 3 and axes[-1] == 1:
-        axes.pop()
-    if len(axes) != 3 or min(axes) < 1:
-        msg = f"{path.name}: shape {tuple(shape)} is not a volume with three axes"
-        raise ReadError(msg, reason="wrong_dimensions", hint="split it into single volumes")
-    if min(axes) < MIN_SLICES:
-        msg = f"{path.name}: shape {tuple(shape)} has fewer than {MIN_SLICES} slices"
-        raise ReadError(msg, reason="too_few_slices", hint="export the whole volume")
-    return axes[0], axes[1], axes[2]
+def _exact_affine(stream: Unpacked, order: str, end: float) -> Matrix | None:
+    """Return the affine that medvit adds where single precision is too coarse."""
+    for text in _iter_comments(stream, order, end):
+        try:
+            affine = np.asarray(json.loads(text)["medvit"]["affine_ras"], dtype=np.float64)
+        except (ValueError, TypeError, LookupError, RecursionError):
+            continue
+        if affine.shape == (4, 4):
+            return affine
+    return None
 
 
-def _straight_affine(path: Path, image: Any) -> npt.NDArray[np.float64]:
-    """Return the RAS affine in mm, refusing one that is absent, broken or sheared."""
-    header = image.header
-    if int(header["sform_code"]) == 0 and int(header["qform_code"]) == 0:
-        msg = f"{path.name}: neither sform nor qform is set, so left and right are unknown"
-        raise ReadError(msg, reason="no_position", hint="write it again with its orientation")
-    affine = np.array(image.affine, dtype=np.float64)
-    affine[:3] *= MM_PER_UNIT[header.get_xyzt_units()[0]]
-    lengths = np.linalg.norm(affine[:3, :3], axis=0)
-    if not np.isfinite(affine).all() or lengths.min() <= 0:
-        msg = f"{path.name}: voxel axes {affine[:3].tolist()} are no box in space"
-        raise ReadError(msg, reason="bad_value", hint="write it again with its orientation")
-    cosines = affine[:3, :3] / lengths
-    worst = float(np.abs(cosines.T @ cosines - np.eye(3)).max())
-    if worst > np.sin(np.radians(TILT_TOLERANCE_DEG)):
-        angle_deg = float(np.degrees(np.arcsin(min(worst, 1.0))))
-        msg = f"{path.name}: axes are {angle_deg:.1f} degrees off right angles"
-        raise ReadError(msg, reason="gantry_tilt", hint="resample the volume without tilt")
-    return affine
-
-
-def _lps_affine(
-    affine_ras: npt.NDArray[np.float64],
-    shape: tuple[int, int, int],
-    order: list[int],
-    flips: list[bool],
-) -> Affine:
-    affine = np.diag([-1.0, -1.0, 1.0, 1.0]) @ affine_ras
-    turned = np.eye(4)
-    turned[:3, 3] = affine[:3, 3]
-    for column, (axis, flip) in enumerate(zip(order, flips, strict=True)):
-        step = affine[:3, axis]
-        turned[:3, column] = -step if flip else step
-        if flip:
-            turned[:3, 3] += step * (shape[axis] - 1)
-    return turned
+def _iter_comments(stream: Unpacked, order: str, end: float) -> Iterator[bytes]:
+    """Yield the texts of comment extensions between header and voxels."""
+    # Written so that an end that is no number ends it.
+    if not stream.position + 4 <= end or not stream.read_all(4)[0]:
+        return
+    for _ in range(MOST_EXTENSIONS):
+        if stream.position + 8 > end:
+            return
+        size, code = struct.unpack(f"{order}2i", stream.read_all(8))
+        if size < 8 or stream.position + size - 8 > end:
+            return
+        if code == COMMENT_CODE and size <= MOST_EXTENSION_BYTES:
+            yield stream.read_all(size - 8).rstrip(b"\0")
+        else:
+            stream.skip_to(stream.position + size - 8)

@@ -12,7 +12,7 @@ from hypothesis.strategies import integers, permutations, sampled_from, tuples
 
 from medvit.errors import ReadError
 from medvit.geometry import index_to_lps
-from medvit.io.nifti import judge_nifti, open_nifti
+from medvit.io.formats import judge_volume_file, open_volume_file
 from tests.make.dicom import truncate
 from tests.make.nifti import RAS_2MM, write_nifti
 
@@ -21,7 +21,7 @@ STORED = (np.arange(5 * 6 * 7) - 100).reshape(5, 6, 7).astype(np.int16)
 
 def reason_of(path: Path) -> str:
     with pytest.raises(ReadError) as caught:
-        judge_nifti(path)
+        judge_volume_file(path)
     assert caught.value.message.startswith(path.name)
     return caught.value.reason
 
@@ -29,7 +29,7 @@ def reason_of(path: Path) -> str:
 @pytest.mark.parametrize("name", ["a.nii", "a.nii.gz", "A.NII.GZ"])
 def test_ras_on_disk_is_lps_and_zyx_in_memory(tmp_path: Path, name: str) -> None:
     path = write_nifti(tmp_path / name.lower(), STORED).rename(tmp_path / name)
-    volume = open_nifti(judge_nifti(path))
+    volume = open_volume_file(path)
     assert volume.shape == (7, 6, 5)
     assert volume.spacing_mm == (2.0, 2.0, 2.0)
     np.testing.assert_array_equal(volume.read_all(), STORED[::-1, ::-1].transpose(2, 1, 0))
@@ -51,7 +51,7 @@ def test_every_voxel_keeps_its_place_however_the_file_is_turned(
     affine[:3, :3] = np.eye(3)[order] * (np.asarray(signs) * (1.0, 1.5, 2.0))
     affine[:3, 3] = (11.0, -22.0, 33.0)
     path = write_nifti(tmp_path_factory.mktemp("n") / "a.nii", STORED, affine_ras=affine)
-    volume = open_nifti(judge_nifti(path))
+    volume = open_volume_file(path)
     steps = volume.affine_lps[:3, :3]
     assert (steps[[2, 1, 0], [0, 1, 2]] > 0).all()
     values = volume.read_all()
@@ -69,18 +69,18 @@ def test_scale_and_intercept_are_applied(tmp_path: Path) -> None:
     raw = bytearray(path.read_bytes())
     raw[112:120] = np.array([2.0, -1000.0], "<f4").tobytes()
     path.write_bytes(bytes(raw))
-    lowest = open_nifti(judge_nifti(path)).read_all().min()
+    lowest = open_volume_file(path).read_all().min()
     assert lowest == STORED.min() * 2.0 - 1000.0
 
 
 def test_a_single_fourth_axis_is_dropped(tmp_path: Path) -> None:
     path = write_nifti(tmp_path / "a.nii", STORED[..., None])
-    assert judge_nifti(path).shape == (7, 6, 5)
+    assert judge_volume_file(path).shape == (7, 6, 5)
 
 
 def test_float_hu_are_read(tmp_path: Path) -> None:
     path = write_nifti(tmp_path / "a.nii.gz", STORED.astype(np.float32) + 0.5)
-    assert open_nifti(judge_nifti(path)).read_all().min() == -99.5
+    assert open_volume_file(path).read_all().min() == -99.5
 
 
 SHEARED = RAS_2MM + np.array([[0, 0, 0, 0], [0, 0, 0.5, 0], [0, 0, 0, 0], [0, 0, 0, 0]])
@@ -136,7 +136,7 @@ def test_rubbish_gets_a_reason(tmp_path: Path, name: str, content: bytes) -> Non
 def test_a_voxel_that_is_no_number_stops_the_read(tmp_path: Path) -> None:
     values = STORED.astype(np.float32)
     values[4, 0, 0] = np.inf
-    volume = open_nifti(judge_nifti(write_nifti(tmp_path / "a.nii", values)))
+    volume = open_volume_file(write_nifti(tmp_path / "a.nii", values))
     with pytest.raises(ReadError, match="1 voxels are not finite") as caught:
         volume.read_all()
     assert caught.value.reason == "bad_value"

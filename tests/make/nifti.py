@@ -18,10 +18,14 @@ def write_nifti(
     *,
     affine_ras: npt.NDArray[np.float64] = RAS_2MM,
     form_code: int = 1,
+    version: int = 1,
 ) -> Path:
     """Write values in the order of the file, `(i, j, k)`, with one RAS affine."""
-    nifti1: Any = nib.nifti1
-    image = nifti1.Nifti1Image(values, affine_ras)
+    module: Any = nib
+    kind = {1: module.Nifti1Image, 2: module.Nifti2Image}[version]
+    if path.suffix == ".hdr":
+        kind = {1: module.Nifti1Pair, 2: module.Nifti2Pair}[version]
+    image = kind(values, affine_ras)
     image.header.set_xyzt_units("mm")
     image.set_sform(affine_ras, code=form_code)
     image.set_qform(None, code=0)
