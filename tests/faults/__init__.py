@@ -1,0 +1,1 @@
+"""Broken CT series, each with its truth, for any reader: numpy, pydicom and nibabel suffice."""
