@@ -28,6 +28,14 @@ from pipelines.config import Settings
 from pipelines.run_record import git_commit
 from pipelines.scanning.answers import write_answers, write_record
 from pipelines.scanning.detectors import Detector, choose_device, load_detectors
+from pipelines.scanning.dicom_files import (
+    BUILDERS,
+    DicomFile,
+    Wanted,
+    internal_errors,
+    summarise,
+    write_dicom,
+)
 from pipelines.scanning.journal import Entry, Journal, case_key, exclusive
 from pipelines.scanning.memory import peak_rss_mb
 from pipelines.scanning.one_case import is_internal_error, scan_case
@@ -43,7 +51,8 @@ class ScanSettings(Settings):
     out: Path
     task: Literal["auto", "nodule", "defect"] = "auto"
     model: str | None = None
-    write: tuple[Literal["luna16"], ...] = ()
+    write: tuple[Literal["luna16", "sr", "seg"], ...] = ()
+    keep_identity: bool = False
     device: Literal["auto", "cpu", "cuda"] = "auto"
 
 
@@ -56,6 +65,8 @@ class ScanSummary:
         resumed: Cases taken from the journal of an earlier, equal scan.
         skipped: Cases of a kind that `task` leaves out.
         internal_errors: Cases that met a fault of medvit itself.
+        sr: Structured reports written. `seg` likewise.
+        without_dicom: Cases that should have had one of them and could not.
     """
 
     run: Path
@@ -70,6 +81,9 @@ class ScanSummary:
     skipped: int
     other_files: int
     internal_errors: int
+    sr: int
+    seg: int
+    without_dicom: int
     predicted_peak_mb: float
     measured_peak_mb: float
     seconds: float
@@ -87,6 +101,7 @@ class _Scan:
         run: Run folder.
         run_id: Number of the run in the store.
         entries: Finished cases so far.
+        dicom: SR and SEG files of these cases.
     """
 
     settings: ScanSettings
@@ -97,6 +112,7 @@ class _Scan:
     run: Path = Path()
     run_id: int = 0
     entries: list[Entry] = field(default_factory=list)
+    dicom: list[DicomFile] = field(default_factory=list)
     resumed: int = 0
     predicted_peak_mb: float = 0.0
 
@@ -158,7 +174,20 @@ def _scan_cases(scan: _Scan, store: Store, progress: Progress) -> None:
                 journal.add(entry, key)
         store.save_result(scan.run_id, entry.result)
         scan.entries.append(entry)
+        scan.dicom += _write_dicom(scan, entry)
     progress(len(cases), len(cases), "")
+
+
+def _write_dicom(scan: _Scan, entry: Entry) -> list[DicomFile]:
+    settings = scan.settings
+    kinds = tuple(kind for kind in BUILDERS if kind in settings.write)
+    return write_dicom(
+        settings.out,
+        entry.result,
+        scan.detectors[entry.result.case.kind],
+        wanted=Wanted(kinds, keep_identity=settings.keep_identity),
+        run=scan.run,
+    )
 
 
 def _key(scan: _Scan, case: Case) -> str:
@@ -205,7 +234,10 @@ def _summary(scan: _Scan) -> ScanSummary:
         resumed=scan.resumed,
         skipped=scan.sources.skipped,
         other_files=scan.sources.other_files,
-        internal_errors=sum(map(is_internal_error, results)),
+        internal_errors=sum(map(is_internal_error, results)) + internal_errors(scan.dicom),
+        sr=sum(each.kind == "sr" and not each.reason for each in scan.dicom),
+        seg=sum(each.kind == "seg" and not each.reason for each in scan.dicom),
+        without_dicom=len({each.case_id for each in scan.dicom if each.reason}),
         predicted_peak_mb=round(scan.predicted_peak_mb, 1),
         measured_peak_mb=round(peak_rss_mb(), 1),
         seconds=round(time.perf_counter() - scan.started_s, 2),
@@ -244,6 +276,7 @@ def _write_record(scan: _Scan, summary: ScanSummary, state: RunState) -> None:
             "seconds": summary.seconds,
             "predicted_peak_mb": summary.predicted_peak_mb,
             "measured_peak_mb": summary.measured_peak_mb,
+            "dicom": summarise(scan.dicom),
         },
     )
 

@@ -15,7 +15,7 @@ from medvit.errors import InputError
 if TYPE_CHECKING:
     from pipelines.scan import ScanSummary
 
-EXTRAS = ("luna16",)
+EXTRAS = ("luna16", "sr", "seg")
 
 
 def register(cli: typer.Typer) -> None:
@@ -23,7 +23,7 @@ def register(cli: typer.Typer) -> None:
     command(cli, "scan", example="medvit scan scans/ --out out/scans")(scan)
 
 
-def scan(
+def scan(  # noqa: PLR0913, PLR0917 - each is an option of the command
     session: Session,
     sources: Annotated[
         list[Path], typer.Argument(metavar="SOURCE...", help="Folders or files to scan.")
@@ -36,7 +36,15 @@ def scan(
     model: Annotated[
         str, typer.Option(metavar="NAME[@VERSION]", help="Model to use; default: the shipped one.")
     ] = "",
-    write: Annotated[str, typer.Option(metavar="LIST", help="More files, by commas: luna16.")] = "",
+    write: Annotated[
+        str, typer.Option(metavar="LIST", help="More files, by commas: luna16, sr, seg.")
+    ] = "",
+    keep_identity: Annotated[
+        bool,
+        typer.Option(
+            "--keep-identity", help="Name patient and study in SR and SEG as the images do."
+        ),
+    ] = False,
 ) -> ExitCode:
     """Find nodules in CT scans and defects in images.
 
@@ -51,8 +59,15 @@ def scan(
             msg = f"--write {extra}: no such format"
             raise InputError(msg, hint=f"formats: {', '.join(EXTRAS)}")
     settings = ScanSettings(
-        sources=tuple(sources), out=out, task=task, model=model or None, write=tuple(extras)
+        sources=tuple(sources),
+        out=out,
+        task=task,
+        model=model or None,
+        write=tuple(extras),
+        keep_identity=keep_identity,
     )
+    if keep_identity and not {"sr", "seg"} & set(extras):
+        session.note("--keep-identity changes nothing without --write sr or seg")
     with session.progress("scan") as advance:
         summary = run(settings, workspace=session.workspace, progress=advance)
     session.answer(summary.as_json(), *lines_of(summary))
@@ -69,6 +84,11 @@ def lines_of(summary: ScanSummary) -> list[str]:
         f"{summary.seconds:.1f} s, peak memory {summary.measured_peak_mb:.0f} MiB",
         f"report: {summary.out / 'report.html'}",
     ]
+    if summary.sr or summary.seg:
+        lines.append(f"DICOM: {summary.sr} SR, {summary.seg} SEG in {summary.out / 'dicom'}")
+    if summary.without_dicom:
+        where = summary.out / "run.json"
+        lines.append(f"{summary.without_dicom} cases got no SR or SEG: see left_out in {where}")
     if summary.internal_errors:
         log = summary.run / "errors.log"
         lines.append(f"{summary.internal_errors} cases met a fault in medvit itself: see {log}")

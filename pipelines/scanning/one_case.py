@@ -68,10 +68,10 @@ def _outcome_of(case: Case, job: Callable[[], Outcome], run: Path) -> Outcome:
         if is_out_of_memory(error):
             message = f"{case.source}: not enough memory for it; use a machine with more"
             return Outcome("fail", (Reason("too_large", message),))
-        return Outcome("fail", (_log_internal_error(case, error, run),))
+        return Outcome("fail", (log_internal_error(case, error, run),))
 
 
-def _log_internal_error(case: Case, error: Exception, run: Path) -> Reason:
+def log_internal_error(case: Case, error: Exception, run: Path) -> Reason:
     """Keep where a fault of our own happened; its text is left out, it may quote the file."""
     kind = type(error).__name__
     frames = "".join(traceback.format_tb(error.__traceback__))

@@ -126,7 +126,7 @@ def test_a_second_scan_into_the_same_folder_is_refused(
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (("--write", "sr"), "--write sr: no such format"),
+        (("--write", "xml"), "--write xml: no such format"),
         (("--model", "nobody@7"), "there is no model 'nobody@7'"),
         (("--task", "nodule"), "3 cases, but none for --task nodule"),
     ],
