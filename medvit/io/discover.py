@@ -18,7 +18,7 @@ from pathlib import Path
 from medvit.errors import InputError, ReadError
 from medvit.io.case import Case, Kind
 from medvit.io.dicom_header import SliceHeader, read_header
-from medvit.io.sniff import IMAGE_SUFFIXES, SNIFF_BYTES, claims_dicom, is_nifti_name, kind_of
+from medvit.io.sniff import IMAGE_SUFFIXES, SNIFF_BYTES, claims_dicom, is_volume_name, kind_of
 from medvit.io.walk import iter_files
 
 MEDIA_DIRECTORY = "1.2.840.10008.1.3.10"
@@ -174,5 +174,5 @@ class _Search:
 
 
 def _kind_by_name(path: Path) -> Kind:
-    is_image = path.suffix.lower() in IMAGE_SUFFIXES and not is_nifti_name(path)
+    is_image = path.suffix.lower() in IMAGE_SUFFIXES and not is_volume_name(path)
     return "image" if is_image else "ct"

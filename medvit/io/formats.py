@@ -9,21 +9,34 @@ from medvit.io.chunk_cache import ChunkCache
 from medvit.io.grid import StoredGrid
 from medvit.io.metaimage import read_metaimage
 from medvit.io.nifti import read_nifti
+from medvit.io.nrrd import read_nrrd
+from medvit.io.ome_zarr import FOLDER_ENDING, is_zarr_folder, read_ome_zarr
 from medvit.io.stored_volume import check_hu, volume_over
 from medvit.io.verdict import Triage, readable
 from medvit.io.voxel_file import StreamedVoxels, VoxelFile, Voxels, voxels_of
 from medvit.volume.volume import Volume
 
-FILE_READERS: dict[tuple[str, ...], Callable[[Path], tuple[StoredGrid, VoxelFile]]] = {
-    (".nii", ".nii.gz", ".hdr"): read_nifti,
-    (".mha", ".mhd"): read_metaimage,
+FILE_READERS: dict[str, Callable[[Path], tuple[StoredGrid, VoxelFile]]] = {
+    ".nii": read_nifti,
+    ".nii.gz": read_nifti,
+    ".hdr": read_nifti,
+    ".mha": read_metaimage,
+    ".mhd": read_metaimage,
+    ".nrrd": read_nrrd,
+    ".nhdr": read_nrrd,
 }
-"""By the endings of a name: the function that reads a header."""
+"""By the ending of a name: the function that reads a header."""
 
 
 def is_volume_file(path: Path) -> bool:
-    """Return whether a name is that of a volume in one file (or one folder)."""
-    return any(path.name.lower().endswith(endings) for endings in FILE_READERS)
+    """Return whether a name is that of a volume in one file, or in one folder."""
+    name = path.name.lower()
+    return name.endswith(FOLDER_ENDING) or any(name.endswith(ending) for ending in FILE_READERS)
+
+
+def is_volume_folder(path: Path) -> bool:
+    """Return whether a folder is one volume, so that a search does not go into it."""
+    return is_zarr_folder(path)
 
 
 def judge_volume_file(path: Path, *, cache: ChunkCache | None = None) -> Triage:
@@ -49,8 +62,12 @@ def open_volume_file(path: Path, *, cache: ChunkCache | None = None) -> Volume:
 
 
 def _trusted(path: Path, cache: ChunkCache | None) -> tuple[StoredGrid, Voxels]:
+    if path.name.lower().endswith(FOLDER_ENDING):
+        grid, chunks = read_ome_zarr(path)
+        check_hu(grid, chunks)
+        return grid, chunks
     read_header = next(
-        read for endings, read in FILE_READERS.items() if path.name.lower().endswith(endings)
+        read for ending, read in FILE_READERS.items() if path.name.lower().endswith(ending)
     )
     grid, file = read_header(path)
     file.check_holds(grid.header)

@@ -10,6 +10,7 @@ import numpy as np
 
 from medvit.errors import ReadError
 from medvit.io.case import Reason
+from medvit.io.dicom_geometry import TILT_TOLERANCE_DEG
 from medvit.io.grid import WRITE_AGAIN_HINT, StoredGrid, StoredHeader, grid_of, three_lengths
 from medvit.io.nifti_header import DTYPES, HEADER_BYTES, Matrix, NiftiFields, read_fields
 from medvit.io.os_errors import unreadable
@@ -23,7 +24,8 @@ SAME_PLACE_MM = 0.01
 """How far sform and qform may lie apart without a word: single precision leaves less."""
 
 MOST_APART_VOXELS = 0.5
-"""How far they may lie apart, in sides of the smallest voxel, to be taken as one place."""
+"""How far apart they may put the first voxel, in sides of the smallest, to be taken as one place;
+their axes may differ by as much as axes may be off right angles, which a qform cannot express."""
 
 QUATERNION_TOLERANCE = 1e-5
 """By how much b2 + c2 + d2 may exceed 1 through single precision."""
@@ -156,7 +158,9 @@ def _exact_or_same(
     exact = fields.exact_ras_mm
     if exact is None:
         return sform, ()
-    if np.allclose(exact, sform, rtol=FLOAT32_TOLERANCE, atol=0.0):
+    with np.errstate(over="ignore"):
+        stored = exact.astype(np.float32)
+    if np.isfinite(exact).all() and np.allclose(stored, sform, rtol=FLOAT32_TOLERANCE, atol=0.0):
         return exact, ()
     msg = f"{path.name}: the exact affine beside the sform is of another place and is not used"
     return sform, (Reason("bad_value", msg),)
@@ -165,21 +169,23 @@ def _exact_or_same(
 def _apart(
     path: Path, sform: Matrix, qform: Matrix, lengths: tuple[int, int, int]
 ) -> tuple[Reason, ...]:
-    """Compare two affines at the corners of a volume.
+    """Compare two affines: remark on a small difference, refuse a large one.
 
     Raises:
-        ReadError: If they place a corner more than half a voxel apart: one of them may
+        ReadError: If they differ by more than rounding and shear can: one of them may
             swap left and right.
     """
     ends = np.asarray(lengths) - 1
     corners = np.array([(*(ends * c), 1.0) for c in np.ndindex(2, 2, 2)])
-    apart_mm = float(np.linalg.norm((corners @ (sform - qform).T)[:, :3], axis=1).max())
-    voxel_mm = float(np.linalg.norm(sform[:3, :3], axis=0).min())
-    if not apart_mm <= MOST_APART_VOXELS * voxel_mm:
-        msg = f"{path.name}: sform and qform place voxels up to {apart_mm:.2f} mm apart"
+    apart_mm = np.linalg.norm((corners @ (sform - qform).T)[:, :3], axis=1)
+    sides_mm = np.linalg.norm(sform[:3, :3], axis=0)
+    turn = float(np.max(np.linalg.norm((sform - qform)[:3, :3], axis=0) / sides_mm.clip(1e-9)))
+    is_same_start = apart_mm[0] <= MOST_APART_VOXELS * sides_mm.min()
+    if not (is_same_start and turn <= np.sin(np.radians(TILT_TOLERANCE_DEG))):
+        msg = f"{path.name}: sform and qform place voxels up to {apart_mm.max():.2f} mm apart"
         hint = "find out which is right and write the volume with that one alone"
         raise ReadError(msg, reason="bad_value", hint=hint)
-    if apart_mm <= SAME_PLACE_MM:
+    if apart_mm.max() <= SAME_PLACE_MM:
         return ()
-    msg = f"{path.name}: sform and qform differ by up to {apart_mm:.2f} mm; the sform is used"
+    msg = f"{path.name}: sform and qform differ by {apart_mm.max():.2f} mm; the sform is used"
     return (Reason("bad_value", msg),)

@@ -6,14 +6,23 @@ import struct
 from pathlib import Path
 from typing import Literal
 
-FileKind = Literal["dicom", "nifti", "image", "other"]
+FileKind = Literal["dicom", "volume", "image", "other"]
 
 SNIFF_BYTES = 132
 """Enough to see the DICOM mark after the 128 bytes of preamble."""
 
 DICOM_SUFFIXES = frozenset({".dcm", ".dicom"})
 IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff"})
-NIFTI_ENDINGS = (".nii", ".nii.gz")
+VOLUME_ENDINGS = (".nii", ".nii.gz", ".mha", ".mhd", ".nrrd", ".nhdr")
+"""Names of volumes; `.raw`, `.zraw` and `.img` hold the voxels of a header beside them."""
+
+NIFTI_PAIR_ENDING = ".hdr"
+"""Other programs use it too, so the content decides."""
+
+NIFTI_PAIR_STARTS = frozenset(
+    struct.pack(f"{order}i", size) for order in "<>" for size in (348, 540)
+)
+"""Size of the header, the first field of NIfTI-1 and -2."""
 
 JUNK = frozenset({"thumbs.db", "desktop.ini", "__macosx"})
 """What operating systems leave behind, beside hidden files."""
@@ -36,9 +45,9 @@ def claims_dicom(path: Path) -> bool:
     return path.suffix.lower() in DICOM_SUFFIXES
 
 
-def is_nifti_name(path: Path) -> bool:
-    """Return whether the name of a file says that it is NIfTI."""
-    return path.name.lower().endswith(NIFTI_ENDINGS)
+def is_volume_name(path: Path) -> bool:
+    """Return whether the name of a file alone says that it is a volume."""
+    return path.name.lower().endswith(VOLUME_ENDINGS)
 
 
 def kind_of(path: Path, head: bytes) -> FileKind:
@@ -50,8 +59,9 @@ def kind_of(path: Path, head: bytes) -> FileKind:
     """
     if has_mark(head) or claims_dicom(path):
         return "dicom"
-    if is_nifti_name(path):
-        return "nifti"
+    is_pair = path.suffix.lower() == NIFTI_PAIR_ENDING and head[:4] in NIFTI_PAIR_STARTS
+    if is_volume_name(path) or is_pair:
+        return "volume"
     if path.suffix.lower() in IMAGE_SUFFIXES:
         return "image"
     return "dicom" if starts_like_dicom(head) else "other"
