@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
-import numpy as np
-
 from medvit.errors import ReadError
-from medvit.io.dicom_geometry import Stack, affine_of
+from medvit.io.chunk_cache import ChunkCache
+from medvit.io.dicom_blocks import block_reader
 from medvit.io.dicom_header import SliceHeader, read_headers
-from medvit.io.dicom_pixels import read_stored
-from medvit.io.dicom_rules import judge_series, remarks_on, signedness_repairs
+from medvit.io.dicom_repair import Plan, plan_series
 from medvit.io.os_errors import unreadable
-from medvit.io.planes import CACHE_BYTES, PlaneCache, rescale_into
+from medvit.io.planes import CACHE_BYTES
 from medvit.io.sniff import SNIFF_BYTES, claims_dicom, has_mark, starts_like_dicom
 from medvit.io.verdict import Triage, readable
-from medvit.volume.volume import Hu, SliceOrigin, Volume
+from medvit.volume.straight import read_straight
+from medvit.volume.volume import SliceOrigin, Volume
 
 
 def judge_dicom(files: Sequence[Path]) -> Triage:
@@ -25,24 +25,33 @@ def judge_dicom(files: Sequence[Path]) -> Triage:
     Raises:
         ReadError: If one file cannot be opened or is not DICOM.
     """
-    headers = read_series(files)
-    reasons, stack = judge_series(headers)
-    if reasons or stack is None:
-        return Triage("refuse", reasons)
-    repairs, remarks = signedness_repairs(headers), remarks_on(headers)
-    return readable(_shape_of(stack), affine_of(stack), repairs=repairs, remarks=remarks)
+    plan = plan_series(read_series(files))
+    if not isinstance(plan, Plan):
+        return Triage("refuse", plan)
+    return readable(
+        plan.shape,
+        plan.affine_lps,
+        repairs=plan.repairs,
+        remarks=plan.remarks,
+        repair=plan.repair,
+    )
 
 
-def open_dicom(files: Sequence[Path]) -> Volume:
-    """Open the files of one series as a volume.
+def open_dicom(files: Sequence[Path], *, cache: ChunkCache | None = None) -> Volume:
+    """Open the files of one series as a volume, repaired as `judge_dicom` says.
+
+    Args:
+        files: Of one series.
+        cache: Where decoded planes of compressed slices are kept; None keeps them in
+            memory alone.
 
     Raises:
         ReadError: With the reason, if the series cannot be trusted.
     """
-    reasons, stack = judge_series(read_series(files))
-    if reasons or stack is None:
-        raise ReadError(reasons[0].message, reason=reasons[0].code)
-    return open_stack(stack)
+    plan = plan_series(read_series(files))
+    if not isinstance(plan, Plan):
+        raise ReadError(plan[0].message, reason=plan[0].code)
+    return open_plan(plan, cache=cache)
 
 
 def read_series(files: Sequence[Path]) -> list[SliceHeader]:
@@ -56,31 +65,21 @@ def read_series(files: Sequence[Path]) -> list[SliceHeader]:
     return [header for path in files for header in read_headers(path)]
 
 
-def open_stack(stack: Stack, *, cache_bytes: int = CACHE_BYTES) -> Volume:
-    """Return a volume over slices that triage found regular.
+def open_plan(
+    plan: Plan, *, cache: ChunkCache | None = None, cache_bytes: int = CACHE_BYTES
+) -> Volume:
+    """Return the volume that a plan describes; only what a box needs is read.
 
-    Each slice is rescaled by its own slope and intercept. Stored values, not HU,
-    are kept between reads, at most `cache_bytes` of them.
+    Args:
+        plan: From `plan_series`.
+        cache: As in `open_dicom`.
+        cache_bytes: Most bytes of decoded planes that are kept in memory.
     """
-    headers = stack.headers
-    planes = PlaneCache(lambda number: read_stored(headers[number]), max_bytes=cache_bytes)
-
-    def read_block(z: slice, y: slice, x: slice) -> Hu:
-        hu = np.empty((z.stop - z.start, y.stop - y.start, x.stop - x.start), np.float32)
-        for row, number in enumerate(range(z.start, z.stop)):
-            header = headers[number]
-            slope = 1.0 if header.slope is None else header.slope
-            intercept = header.intercept or 0.0
-            rescale_into(hu[row], planes.plane(number)[y, x], slope=slope, intercept=intercept)
-        return hu
-
-    origins = tuple(map(_origin_of, headers))
-    return Volume(_shape_of(stack), affine_of(stack), read_block, origins)
-
-
-def _shape_of(stack: Stack) -> tuple[int, int, int]:
-    layout = stack.headers[0].layout
-    return len(stack.headers), layout.rows, layout.columns
+    read_block = block_reader(plan.stack.headers, cache=cache, cache_bytes=cache_bytes)
+    if plan.straight is not None:
+        read_block = partial(read_straight, plan.straight, read_block)
+    origins = tuple(_origin_of(plan.stack.headers[number]) for number in plan.sources)
+    return Volume(plan.shape, plan.affine_lps, read_block, origins)
 
 
 def _origin_of(header: SliceHeader) -> SliceOrigin:

@@ -1,39 +1,35 @@
-"""The rules a DICOM file must meet, alone and with its series, to be read as CT."""
+"""The rules that a DICOM slice must meet by itself to be read as CT."""
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable
 
 import numpy as np
 
 from medvit.io.case import Reason
 from medvit.io.dicom_fragments import walk_fragments
-from medvit.io.dicom_geometry import (
-    ORIENTATION_TOLERANCE,
-    PIXEL_SPACING_TOLERANCE_MM,
-    Stack,
-    judge_stack,
-    stack_slices,
-)
-from medvit.io.dicom_header import SliceHeader
+from medvit.io.dicom_geometry import ORIENTATION_TOLERANCE
+from medvit.io.dicom_header import BIG_ENDIAN, SliceHeader
+from medvit.io.dicom_inflate import DEFLATED
 from medvit.io.dicom_pixels import decoder_problem, is_native
 from medvit.io.os_errors import unreadable
 
 CT_IMAGE = "1.2.840.10008.5.1.4.1.1.2"
 MULTI_FRAME_CT = frozenset({CT_IMAGE + ".1", CT_IMAGE + ".2"})
+"""Enhanced CT, and CT converted to it: every frame has a place and a rescale of its own."""
+
 SECONDARY_CAPTURE = "1.2.840.10008.5.1.4.1.1.7"
 """SOP class of a screen shot; its multi-frame kin have a further number behind a dot."""
 
 DERIVED_TYPES = frozenset(
     {"MIP", "MINIP", "SSD", "VRT", "SCREEN SAVE", "DOSE_INFO", "DOSE INFO", "PROJECTION IMAGE"}
+    | {"MPR", "CSA MPR", "CPR", "POSDISP", "PERFUSION", "SUBTRACTION"}
 )
-"""Image types whose pixels are no longer HU of one slice."""
+"""Image types whose pixels are not HU of a slice as the scanner made it: projections, screens,
+reformats of slices that are there themselves, differences and maps."""
 
-LOSSY_SYNTAXES = frozenset(
-    {"1.2.840.10008.1.2.4.50", "1.2.840.10008.1.2.4.51", "1.2.840.10008.1.2.4.81"}
-)
-"""Transfer syntaxes that cannot be lossless."""
+PIXEL_TAG, BIG_PIXEL_TAG = b"\xe0\x7f\x10\x00", b"\x7f\xe0\x00\x10"
+"""Tag (7FE0,0010) in little and in big endian order."""
 
 MAX_SIDE = 4096
 """Longest side of a slice; no scanner writes more, and a header can claim anything."""
@@ -51,61 +47,6 @@ def judge_file(header: SliceHeader) -> Reason | None:
     """Return the first rule that a file breaks, the most specific rule first."""
     found = (rule(header) for rule in FILE_RULES)
     return next((reason for reason in found if reason is not None), None)
-
-
-def judge_series(headers: Sequence[SliceHeader]) -> tuple[tuple[Reason, ...], Stack | None]:
-    """Return why a series cannot be read, and its stack when it can be ordered."""
-    broken = [reason for reason in map(judge_file, headers) if reason is not None]
-    if broken:
-        return _grouped(broken, len(headers)), None
-    odd = _mixed(headers)
-    if odd is not None:
-        return (odd,), None
-    stack = stack_slices(headers)
-    return judge_stack(stack), stack
-
-
-def remarks_on(headers: Sequence[SliceHeader]) -> tuple[Reason, ...]:
-    """Return what a reader should know of a series that can be read."""
-    found = []
-    lossy = [h for h in headers if h.is_lossy or h.transfer_syntax in LOSSY_SYNTAXES]
-    if lossy:
-        msg = f"{lossy[0].path.name}: compressed with loss ({len(lossy)} of {len(headers)} slices)"
-        found.append(Reason("lossy_compression", f"{msg}; small findings may suffer"))
-    burned = [h for h in headers if h.is_burned_in]
-    if burned:
-        msg = f"{burned[0].path.name}: marked as having text in its pixels"
-        found.append(Reason("burned_in", f"{msg} ({len(burned)} of {len(headers)} slices)"))
-    return tuple(found)
-
-
-def signedness_repairs(headers: Sequence[SliceHeader]) -> tuple[Reason, ...]:
-    """Return a remark when a JPEG 2000 codestream contradicts the header's sign."""
-    odd = [h for h in headers if not is_native(h) and _contradicts(h)]
-    if not odd:
-        return ()
-    msg = (
-        f"{odd[0].path.name}: the JPEG 2000 sign flag contradicts pixel representation "
-        f"{int(odd[0].layout.is_signed)} ({len(odd)} of {len(headers)} slices); the header is used"
-    )
-    return (Reason("signedness", msg),)
-
-
-def _contradicts(header: SliceHeader) -> bool:
-    signed = walk_fragments(header).is_signed_j2k
-    return signed is not None and signed != header.layout.is_signed
-
-
-def _grouped(broken: Iterable[Reason], total: int) -> tuple[Reason, ...]:
-    reasons = list(broken)
-    counts = Counter(reason.code for reason in reasons)
-    first = {reason.code: reason for reason in reversed(reasons)}
-    return tuple(
-        Reason(
-            code, first[code].message + (f" ({counts[code]} of {total} files)" if total > 1 else "")
-        )
-        for code in counts
-    )
 
 
 def _is_image(header: SliceHeader) -> Reason | None:
@@ -133,20 +74,41 @@ def _is_ct(header: SliceHeader) -> Reason | None:
     if not sop_class:
         msg = f"{name}: no SOP class, so the kind of image is unknown; export it again"
         return Reason("no_sop_class", msg)
-    if sop_class in MULTI_FRAME_CT or header.layout.frames > 1:
-        msg = f"{name}: multi-frame CT with {header.layout.frames} frames; export as single slices"
-        return Reason("wrong_dimensions", msg)
-    if sop_class != CT_IMAGE:
+    if sop_class != CT_IMAGE and sop_class not in MULTI_FRAME_CT:
         msg = f"{name}: SOP class {sop_class} is made from CT, not CT itself; leave it out"
         return Reason("derived_object", msg)
     return None
 
 
-def _has_meta(header: SliceHeader) -> Reason | None:
-    if header.has_meta:
+def _has_fair_frames(header: SliceHeader) -> Reason | None:
+    if header.layout.frames == 1 or header.sop_class in MULTI_FRAME_CT:
         return None
-    msg = f"{header.path.name}: no file meta information, the encoding is a guess; export it again"
-    return Reason("no_meta", msg)
+    frames = header.layout.frames
+    msg = f"{header.path.name}: {frames} frames in an object made for one; export it again"
+    return Reason("wrong_dimensions", msg)
+
+
+def _has_known_encoding(header: SliceHeader) -> Reason | None:
+    """Ask odd files for pixels in the byte order that they will be read in."""
+    if header.has_meta and not header.encoding_faults:
+        return None
+    if not is_native(header) or header.transfer_syntax == DEFLATED:
+        return None
+    name, code = header.path.name, "encoding" if header.has_meta else "no_meta"
+    if header.layout.declared_bytes is None:
+        msg = f"{name}: compressed pixels, and nothing says how; export it again"
+        return Reason(code, msg)
+    expected = BIG_PIXEL_TAG if header.transfer_syntax == BIG_ENDIAN else PIXEL_TAG
+    try:
+        with header.path.open("rb") as file:
+            file.seek(header.layout.offset)
+            tag = file.read(len(PIXEL_TAG))
+    except OSError as error:
+        return Reason("unreadable", unreadable(header.path, error).message)
+    if tag == expected:
+        return None
+    msg = f"{name}: the pixels are not in the byte order that is declared; export it again"
+    return Reason(code, msg)
 
 
 def _is_plain_slice(header: SliceHeader) -> Reason | None:
@@ -155,7 +117,8 @@ def _is_plain_slice(header: SliceHeader) -> Reason | None:
         return Reason("localizer", f"{name}: a localizer (scout view), not a slice; leave it out")
     derived = sorted(kinds & DERIVED_TYPES)
     if derived:
-        return Reason("derived_object", f"{name}: image type {derived[0]} holds no slice values")
+        msg = f"{name}: image type {derived[0]} is made from slices; scan the slices themselves"
+        return Reason("derived_object", msg)
     if header.layout.samples != 1 or not header.layout.photometric.startswith("MONOCHROME"):
         colour = header.layout.photometric or f"{header.layout.samples} samples"
         return Reason("not_hu", f"{name}: pixels are {colour}, one grey value expected")
@@ -174,7 +137,7 @@ def _has_fair_size(header: SliceHeader) -> Reason | None:
 
 def _has_sound_pixels(header: SliceHeader) -> Reason | None:
     layout, name = header.layout, header.path.name
-    if not header.transfer_syntax:
+    if not header.transfer_syntax and header.has_meta:
         msg = f"{name}: no transfer syntax in the file meta information; export it again"
         return Reason("transfer_syntax", msg)
     problem = decoder_problem(header.transfer_syntax)
@@ -186,6 +149,8 @@ def _has_sound_pixels(header: SliceHeader) -> Reason | None:
     if not 0 < layout.bits_stored <= layout.high_bit + 1 <= layout.bits_allocated:
         msg = f"{name}: bits allocated, stored and high bit {bits} contradict each other"
         return Reason("bad_value", msg)
+    if header.frame > 0 or header.transfer_syntax == DEFLATED:
+        return None  # asked of the first frame for all; only inflating shows what is there
     return _native_length(header) if is_native(header) else _fragment_length(header)
 
 
@@ -252,53 +217,12 @@ def _has_place(header: SliceHeader) -> Reason | None:
 FILE_RULES: tuple[Rule, ...] = (
     _is_image,
     _is_ct,
-    _has_meta,
+    _has_fair_frames,
     _is_plain_slice,
     _has_fair_size,
+    _has_known_encoding,
     _has_sound_pixels,
     _has_hu,
     _has_place,
 )
 """In the order of asking: what it is, whether it is whole, what its values mean, where it lies."""
-
-
-def _mixed(headers: Sequence[SliceHeader]) -> Reason | None:
-    first = headers[0]
-    for header in headers[1:]:
-        reason = _differs(first, header)
-        if reason is not None:
-            return reason
-    return None
-
-
-def _differs(first: SliceHeader, other: SliceHeader) -> Reason | None:
-    names = f"{first.path.name} and {other.path.name}"
-    sizes = [f"{h.layout.columns}x{h.layout.rows}" for h in (first, other)]
-    if sizes[0] != sizes[1]:
-        msg = f"{names}: {sizes[0]} and {sizes[1]} pixels in one series; separate them"
-        return Reason("mixed_series", msg)
-    orientations = (first.placement.orientation, other.placement.orientation)
-    if _spread(*orientations) > ORIENTATION_TOLERANCE:
-        msg = f"{names}: slices of one series lie in different directions; separate them"
-        return Reason("mixed_orientation", msg)
-    spacings = (first.placement.pixel_spacing_mm, other.placement.pixel_spacing_mm)
-    if _spread(*spacings) > PIXEL_SPACING_TOLERANCE_MM:
-        msg = f"{names}: different pixel spacing in one series; separate them"
-        return Reason("mixed_series", msg)
-    if first.placement.frame_uid != other.placement.frame_uid:
-        msg = f"{names}: different frames of reference in one series; separate them"
-        return Reason("mixed_series", msg)
-    if first.rescale_type.upper() != other.rescale_type.upper():
-        msg = (
-            f"{names}: rescale types {first.rescale_type!r} and {other.rescale_type!r} "
-            "in one series; export it again"
-        )
-        return Reason("inconsistent_rescale", msg)
-    return None
-
-
-def _spread(one: Sequence[float] | None, other: Sequence[float] | None) -> float:
-    """Return the largest difference of two rows of numbers; no row differs from any."""
-    if one is None or other is None:
-        return 0.0 if one is other else float("inf")
-    return float(np.abs(np.subtract(one, other)).max())

@@ -8,9 +8,8 @@ from hypothesis import given, settings
 from hypothesis.strategies import integers, tuples
 
 from medvit.errors import ReadError
-from medvit.io.dicom import open_stack
-from medvit.io.dicom_geometry import stack_slices
-from medvit.io.dicom_header import read_header
+from medvit.io.dicom import open_plan, read_series
+from medvit.io.dicom_repair import Plan, plan_series
 from medvit.volume.volume import Volume
 from tests.make.dicom import CtSeries, edit, write_series
 
@@ -25,8 +24,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def volume_in(folder: Path, *, cache_bytes: int = 1 << 20) -> Volume:
-    headers = [read_header(path) for path in sorted(folder.iterdir())]
-    return open_stack(stack_slices(headers), cache_bytes=cache_bytes)
+    plan = plan_series(read_series(sorted(folder.iterdir())))
+    assert isinstance(plan, Plan)
+    return open_plan(plan, cache_bytes=cache_bytes)
 
 
 @settings(deadline=None)
