@@ -46,7 +46,7 @@ def load_grey_images(root: Path, paths: Sequence[str], *, side_px: int) -> NDArr
     images = np.empty((len(paths), side_px, side_px), dtype=np.uint8)
     for index, path in enumerate(paths):
         try:
-            pixels = read_image(root / path).pixels
+            pixels = read_image(root / path, isolated=False).pixels
         except (ReadError, InputError, OSError) as error:
             msg = f"{root / path}: a training image must be readable ({error})"
             raise InputError(msg, hint="check data.root and the paths of data.manifest") from error
