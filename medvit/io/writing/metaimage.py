@@ -18,8 +18,8 @@ ELEMENT_TYPES = {WHOLE: "MET_SHORT", FRACTIONAL: "MET_FLOAT"}
 LOCAL = "LOCAL"
 """What the header says when the voxels follow it."""
 
-RESERVED_NAMES = ("LOCAL", "LIST")
-"""Words that readers take for something else than the name of a voxel file."""
+LIST = "LIST"
+"""How a header begins the name of what is a list of files, not a voxel file."""
 
 
 def write_metaimage(
@@ -111,7 +111,7 @@ def _numbers(values: Iterable[float]) -> str:
 
 
 def _check_name(name: str) -> None:
-    is_reserved = name.upper().startswith(RESERVED_NAMES)
-    if is_reserved or "%" in name or not name.isprintable():
+    # ITK takes % for a pattern of file names and drops blanks at the ends.
+    if name.startswith(LIST) or "%" in name or name != name.strip() or not name.isprintable():
         msg = f"{name!r}: a MetaImage header cannot name its voxel file so"
         raise InputError(msg, hint="take another name, or write .mha, which is one file")

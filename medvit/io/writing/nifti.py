@@ -62,6 +62,21 @@ def write_nifti(volume: Volume, path: Path, *, progress: Progress | None = None)
         return write_exactly(volume, write, progress=progress)
 
 
+def misplaced_mm(volume: Volume) -> float:
+    """Return how far from its place a reader that knows right angles only puts a voxel.
+
+    ITK is one: it leaves an sform with slightly tilted axes for the qform, which cannot
+    hold them. MetaImage and OME-Zarr hold any axes.
+    """
+    affine = affine_ras_of(volume.affine_lps)
+    steps, spacing_mm = affine[:3, :3], np.linalg.norm(affine[:3, :3], axis=0)
+    left, _, right = np.linalg.svd(steps / spacing_mm)
+    off = (left @ right) * spacing_mm - steps
+    last = np.asarray(volume.shape[::-1]) - 1
+    corners = np.stack(np.meshgrid(*[(0, length) for length in last]), axis=-1).reshape(-1, 3)
+    return float(np.linalg.norm(corners @ off.T, axis=1).max())
+
+
 def affine_ras_of(affine_lps: Affine) -> Affine:
     """Return the 4x4 that maps `(x, y, z, 1)` of the index to RAS mm."""
     affine: Affine = np.diag([-1.0, -1.0, 1.0, 1.0]) @ affine_lps[:, [2, 1, 0, 3]]
