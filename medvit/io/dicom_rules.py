@@ -158,6 +158,13 @@ def _native_length(header: SliceHeader) -> Reason | None:
     layout = header.layout
     left = header.file_bytes - layout.value_offset
     held = left if layout.declared_bytes is None else min(left, layout.declared_bytes)
+    declared = layout.declared_bytes or 0
+    if declared - layout.native_bytes >= layout.native_bytes // max(layout.rows * layout.frames, 1):
+        msg = (
+            f"{header.path.name}: {declared} bytes of pixels declared, but {layout.columns}x"
+            f"{layout.rows} pixels are {layout.native_bytes}; export it again"
+        )
+        return Reason("bad_value", msg)
     if held >= layout.native_bytes:
         return None
     msg = f"{header.path.name}: {max(held, 0)} of {layout.native_bytes} bytes of pixels are there"
