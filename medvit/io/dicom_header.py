@@ -212,7 +212,7 @@ def _header_of(path: Path, file_bytes: int, values: Values, layout: PixelLayout)
         series_uid=values.uid("SeriesInstanceUID"),
         sop_uid=values.uid("SOPInstanceUID"),
         sop_class=values.uid("SOPClassUID") or values.uid("MediaStorageSOPClassUID"),
-        instance_number=values.whole("InstanceNumber", None),
+        instance_number=values.whole("InstanceNumber"),
         modality=values.text("Modality"),
         image_type=values.texts("FrameType") or values.texts("ImageType"),
         layout=layout,
@@ -261,6 +261,11 @@ def _acquisition_of(values: Values) -> str:
     return " time ".join(filter(None, parts))
 
 
+def _frame_count(values: Values) -> int:
+    frames = values.whole("NumberOfFrames")
+    return 1 if frames is None else frames
+
+
 def _layout_of(values: Values, found: Found) -> PixelLayout:
     pixels = found.pixels
     bits_allocated = values.unsigned("BitsAllocated")
@@ -272,7 +277,7 @@ def _layout_of(values: Values, found: Found) -> PixelLayout:
         rows=values.unsigned("Rows"),
         columns=values.unsigned("Columns"),
         samples=values.unsigned("SamplesPerPixel", 1),
-        frames=values.whole("NumberOfFrames", 1),
+        frames=_frame_count(values),
         bits_allocated=bits_allocated,
         bits_stored=bits_stored,
         high_bit=values.unsigned("HighBit", bits_stored - 1),

@@ -13,6 +13,7 @@ from typing import TypeVar
 import pydicom
 
 T = TypeVar("T")
+D = TypeVar("D")
 
 LONGEST_TEXT = 64
 """Characters kept of a text value: the longest that the values read here may have."""
@@ -106,9 +107,9 @@ class Values:
             return default
         return int.from_bytes(raw, "little" if self._is_little else "big")
 
-    def whole(self, keyword: str, default: T) -> int | T:
-        """Return a whole number written as text."""
-        return self._get(keyword, lambda raw: int(_number_text(raw)), default)
+    def whole(self, keyword: str) -> int | None:
+        """Return a whole number written as text, None when absent."""
+        return self._get(keyword, lambda raw: int(_number_text(raw)), None)
 
     def number(self, keyword: str) -> float | None:
         """Return a finite number written as text, None when absent."""
@@ -118,7 +119,7 @@ class Values:
         """Return exactly `count` finite numbers written as text, None when absent."""
         return self._get(keyword, lambda raw: _finite_tuple(raw, count), None)
 
-    def _get(self, keyword: str, convert: Callable[[bytes], T], default: T) -> T:
+    def _get(self, keyword: str, convert: Callable[[bytes], T], default: D) -> T | D:
         raw = self._raw.get(TAGS[keyword], b"").strip(b" \0")
         if not raw:
             return default

@@ -9,6 +9,7 @@ names both by what is missing or double.
 from __future__ import annotations
 
 import hashlib
+import logging
 import os
 from collections import defaultdict
 from collections.abc import Callable, Iterable
@@ -16,16 +17,19 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from medvit.errors import InputError, ReadError
+from medvit.io.archives import TEMPORARY, Archives
 from medvit.io.case import Case, Kind
-from medvit.io.dicom_header import SliceHeader, read_header
-from medvit.io.sniff import IMAGE_SUFFIXES, SNIFF_BYTES, claims_dicom, is_volume_name, kind_of
+from medvit.io.dicom_header import SliceHeader
+from medvit.io.formats import is_volume_folder
+from medvit.io.media_directory import MEDIA_DIRECTORY, is_listed, referenced_files
+from medvit.io.peek import Peek, peek, peek_all
+from medvit.io.sniff import IMAGE_SUFFIXES, claims_dicom, is_volume_name
 from medvit.io.walk import iter_files
-
-MEDIA_DIRECTORY = "1.2.840.10008.1.3.10"
-"""SOP class of a DICOMDIR: a table of contents, not a case."""
 
 FINGERPRINT_BYTES = 64 * 1024
 """How much of either end of a file goes into its fingerprint."""
+
+logger = logging.getLogger(__name__)
 
 Progress = Callable[[int], None]
 
@@ -43,11 +47,14 @@ class Discovery:
     other_files: int
 
 
-def discover(source: Path, *, progress: Progress | None = None) -> Discovery:
-    """Find every case in a folder, or the one case in a file.
+def discover(
+    source: Path, *, archives: Archives = TEMPORARY, progress: Progress | None = None
+) -> Discovery:
+    """Find every case in a folder, in an archive, on a medium, or the one case in a file.
 
     Args:
-        source: A folder or a file.
+        source: A folder, a zip archive, a DICOMDIR, or a file.
+        archives: Where archives are unpacked.
         progress: Called with the number of files looked at so far.
 
     Raises:
@@ -57,13 +64,11 @@ def discover(source: Path, *, progress: Progress | None = None) -> Discovery:
     if not os.path.lexists(root):
         msg = f"{source}: no such file or folder"
         raise InputError(msg, hint="check the path; a disk may not be mounted")
-    is_folder = root.is_dir()
-    found = iter_files(root) if is_folder else (root,)
-    search = _Search(root=root if is_folder else root.parent, is_named=not is_folder)
-    for count, path in enumerate(found, start=1):
-        search.look_at(path)
-        if progress is not None:
-            progress(count)
+    search = _Search(root, archives, progress or (lambda _count: None))
+    if not root.is_dir() or is_volume_folder(root):
+        search.look_at_one(root)
+    else:
+        search.look_below(root)
     return search.finish()
 
 
@@ -106,71 +111,140 @@ class _Search:
 
     Attributes:
         root: Folder that sources are relative to.
+        archives: Where archives are unpacked.
+        series: Paths and headers of slices by folder and series UID.
+        contents: Tables of contents (DICOMDIR).
         is_named: Whether the user named one file: then it is a case by itself.
     """
 
     root: Path
-    is_named: bool
+    archives: Archives
+    progress: Progress
+    is_named: bool = False
+    looked_at: int = 0
     cases: list[Case] = field(default_factory=list)
-    series: dict[tuple[Path, str], list[SliceHeader]] = field(
+    series: dict[tuple[Path, str], list[tuple[Path, SliceHeader]]] = field(
         default_factory=lambda: defaultdict(list)
     )
+    contents: list[Path] = field(default_factory=list)
     other_files: int = 0
 
-    def look_at(self, path: Path) -> None:
-        """Put one file where it belongs."""
-        try:
-            with path.open("rb", buffering=0) as file:
-                kind = kind_of(path, file.read(SNIFF_BYTES))
-        except OSError:
-            self._add_file(path, _kind_by_name(path))
+    def look_at_one(self, path: Path) -> None:
+        """Take one named file for a case, or open what it stands for."""
+        self.root = path.parent
+        seen = peek(path)
+        if seen.kind == "archive":
+            self._add(seen, path)
             return
-        if kind == "other":
-            self.other_files += 1
-        elif kind == "dicom":
-            self._add_dicom(path)
-        else:
-            self._add_file(path, "image" if kind == "image" else "ct")
+        is_contents = seen.header is not None and seen.header.sop_class == MEDIA_DIRECTORY
+        listed = _listed_in(path) if is_contents else frozenset()
+        if listed:
+            files = iter_files(self.root, is_whole=is_volume_folder)
+            self._add_all(file for file in files if is_listed(file, self.root, listed))
+            self._add_lost_contents(path, listed)
+            return
+        self.is_named = True
+        self._add(seen, path)
+        self.progress(1)
+
+    def look_below(self, folder: Path) -> None:
+        """Look at everything in a folder."""
+        self._add_all(iter_files(folder, is_whole=is_volume_folder))
+        for path in self.contents:
+            self._add_lost_contents(path, _listed_in(path))
 
     def finish(self) -> Discovery:
         """Turn the collected series into cases and sort all."""
-        for (folder, series_uid), headers in self.series.items():
-            source = self._source_of(headers[0].path if self.is_named else folder)
-            files = tuple(sorted(header.path for header in headers))
-            case_id = case_id_of("ct", source, series_fingerprint(headers))
+        for (folder, series_uid), slices in self.series.items():
+            source = self._source_of(slices[0][0] if self.is_named else folder)
+            files = tuple(sorted(path for path, _ in slices))
+            case_id = case_id_of("ct", source, series_fingerprint(header for _, header in slices))
             self.cases.append(Case(case_id, "ct", source, self.root, files, series_uid))
         cases = sorted(self.cases, key=lambda case: (case.source, case.series_uid))
         return Discovery(tuple(cases), self.other_files)
 
-    def _add_dicom(self, path: Path) -> None:
-        try:
-            header = read_header(path)
-        except ReadError:
-            self._add_file(path, "ct")
+    def _add_all(self, paths: Iterable[Path], *, place: tuple[Path, Path] | None = None) -> None:
+        """Add files; those unpacked from an archive are named by their place inside it."""
+        for seen in peek_all(paths):
+            path = seen.path
+            self._add(seen, path if place is None else place[1] / path.relative_to(place[0]))
+            self.looked_at += 1
+            self.progress(self.looked_at)
+
+    def _add(self, seen: Peek, path: Path) -> None:
+        """Put one file where it belongs."""
+        if seen.kind == "other":
+            self.other_files += 1
+        elif seen.kind == "archive":
+            self._add_archive(seen.path, path)
+        elif seen.header is not None:
+            self._add_dicom(seen.header, path)
+        elif seen.kind == "locked":
+            self._add_file(seen.path, path, _kind_by_name(path))
+        else:
+            self._add_file(seen.path, path, "image" if seen.kind == "image" else "ct")
+
+    def _add_archive(self, archive: Path, path: Path) -> None:
+        """Add what is in an archive; one inside another is not opened."""
+        if archive != path:
+            self.other_files += 1
             return
-        if self._is_aside(path, header):
+        try:
+            folder = self.archives.unpack(archive)
+        except ReadError:
+            self._add_file(archive, path, "ct")
+            return
+        self._add_all(iter_files(folder, is_whole=is_volume_folder), place=(folder, archive))
+
+    def _add_dicom(self, header: SliceHeader, path: Path) -> None:
+        if self._is_aside(header, path):
             self.other_files += 1
         elif header.series_uid and header.layout.rows > 0:
-            self.series[path.parent, header.series_uid].append(header)
+            self.series[path.parent, header.series_uid].append((path, header))
         else:
-            self._add_file(path, "ct", header.series_uid)
+            self._add_file(header.path, path, "ct", header.series_uid)
 
-    def _is_aside(self, path: Path, header: SliceHeader) -> bool:
+    def _is_aside(self, header: SliceHeader, path: Path) -> bool:
         """Return whether a file is DICOM at most in form: a DICOMDIR, or a chance likeness."""
-        if self.is_named or claims_dicom(path):
+        if self.is_named:
             return False
+        if header.sop_class == MEDIA_DIRECTORY:
+            if path == header.path:
+                self.contents.append(path)
+            return True
         is_empty = not header.has_meta and not header.modality and not header.layout.rows
-        return is_empty or header.sop_class == MEDIA_DIRECTORY
+        return is_empty and not claims_dicom(path)
 
-    def _add_file(self, path: Path, kind: Kind, series_uid: str = "") -> None:
+    def _add_lost_contents(self, path: Path, listed: frozenset[str]) -> None:
+        """Make a case of a table of contents of which nothing is there."""
+        found = (file for case in self.cases for file in case.files)
+        slices = (file for each in self.series.values() for file, _ in each)
+        if listed and not any(
+            is_listed(file, path.parent, listed)
+            for file in (*found, *slices)
+            if file.is_relative_to(path.parent)
+        ):
+            self.other_files -= path in self.contents
+            self._add_file(path, path, "ct")
+
+    def _add_file(self, local: Path, path: Path, kind: Kind, series_uid: str = "") -> None:
         source = self._source_of(path)
-        case_id = case_id_of(kind, source, file_fingerprint(path))
+        case_id = case_id_of(kind, source, file_fingerprint(local))
         self.cases.append(Case(case_id, kind, source, self.root, (path,), series_uid))
 
     def _source_of(self, path: Path) -> str:
         """Return a path as text; bytes that are no UTF-8 are spelt out."""
         relative = path.relative_to(self.root).as_posix()
         return os.fsencode(relative).decode("utf-8", "backslashreplace")
+
+
+def _listed_in(path: Path) -> frozenset[str]:
+    """Return what a DICOMDIR lists; nothing when it cannot be followed."""
+    try:
+        return referenced_files(path)
+    except ReadError:
+        logger.warning("%s: a table of contents that cannot be followed", path.name)
+        return frozenset()
 
 
 def _kind_by_name(path: Path) -> Kind:

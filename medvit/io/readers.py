@@ -10,29 +10,40 @@ from medvit.io.dicom import open_dicom
 from medvit.io.discover import discover
 from medvit.io.formats import is_volume_file, open_volume_file
 from medvit.io.raster import RasterImage, decode_image
+from medvit.io.scratch import UNTIL_EXIT, Scratch
 from medvit.io.triage import triage
 from medvit.volume.volume import Volume
 
 
-def open_volume(source: Path | str | Case) -> Volume:
+def open_volume(source: Path | str | Case, *, scratch: Scratch = UNTIL_EXIT) -> Volume:
     """Open a CT series or volume for reading box by box.
 
     Args:
         source: A case, a volume file, or a folder that holds one readable volume.
+        scratch: Where to keep what is decoded or unpacked, so that it is done once.
 
     Raises:
         InputError: If the path does not exist.
         ReadError: With the reason, if there is no volume that can be trusted, or more
             than one.
     """
-    case = source if isinstance(source, Case) else _only_volume(Path(source))
-    if is_volume_file(case.files[0]):
-        return open_volume_file(case.files[0])
-    return open_dicom(case.files)
+    case = source if isinstance(source, Case) else _only_volume(Path(source), scratch)
+    files = tuple(map(scratch.archives.local, case.files))
+    if is_volume_file(files[0]):
+        return open_volume_file(files[0], cache=scratch.chunks)
+    return open_dicom(files, cache=scratch.chunks)
 
 
-def read_image(source: Path | str | Case) -> RasterImage:
+def read_image(
+    source: Path | str | Case, *, isolated: bool = True, scratch: Scratch = UNTIL_EXIT
+) -> RasterImage:
     """Read the pixels of a surface image.
+
+    Args:
+        source: A case or an image file.
+        isolated: Decode in a process of its own, as is right for files of unknown origin;
+            without it training data are read in this process, and by its workers.
+        scratch: Where to keep what is unpacked, so that it is done once.
 
     Raises:
         InputError: If the path does not exist.
@@ -42,17 +53,17 @@ def read_image(source: Path | str | Case) -> RasterImage:
     if not isinstance(source, Case) and not path.exists():
         msg = f"{path}: no such file"
         raise InputError(msg, hint="check the path")
-    return decode_image(path)
+    return decode_image(scratch.archives.local(path), isolated=isolated)
 
 
-def _only_volume(path: Path) -> Case:
-    cases = [case for case in discover(path).cases if case.kind == "ct"]
+def _only_volume(path: Path, scratch: Scratch) -> Case:
+    cases = [case for case in discover(path, archives=scratch.archives).cases if case.kind == "ct"]
     if not cases:
         msg = f"{path.name}: no CT series or volume in it"
         raise ReadError(msg, reason="missing_data", hint="give the folder of one series")
     if len(cases) == 1:
         return cases[0]
-    readable = [case for case in cases if triage(case).verdict != "refuse"]
+    readable = [case for case in cases if triage(case, scratch=scratch).verdict != "refuse"]
     if len(readable) == 1:
         return readable[0]
     msg = f"{path.name}: {len(cases)} CT cases in it, {len(readable)} of them readable"

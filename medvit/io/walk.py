@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,8 +18,12 @@ class _Folder:
     linked: tuple[Path, ...]
 
 
-def iter_files(root: Path) -> Iterator[Path]:
+def iter_files(
+    root: Path, *, is_whole: Callable[[Path], bool] = lambda _folder: False
+) -> Iterator[Path]:
     """Yield every file below a folder, without hidden files and system junk.
+
+    A folder that `is_whole` is yielded itself and not entered.
 
     Real folders come before linked ones, and every real folder is entered once, so
     that a cycle of links ends. A link to a folder that holds `root` is not followed.
@@ -38,6 +42,9 @@ def iter_files(root: Path) -> Iterator[Path]:
             if key in seen:
                 continue
             seen.add(key)
+            if path != root and is_whole(path):
+                yield path
+                continue
             folder = _list(path)
         except OSError:
             yield path

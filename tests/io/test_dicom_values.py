@@ -18,7 +18,7 @@ def test_sound_values_come_with_their_type() -> None:
     values = raw_values(
         NumberOfFrames=b"7 ", RescaleSlope=b"0.5", PixelSpacing=b"1.5\\2", ImageType=b"a\\b "
     )
-    assert values.whole("NumberOfFrames", 1) == 7
+    assert values.whole("NumberOfFrames") == 7
     assert values.number("RescaleSlope") == 0.5
     assert values.numbers("PixelSpacing", 2) == (1.5, 2.0)
     assert values.texts("ImageType") == ("A", "B")
@@ -29,7 +29,7 @@ def test_absent_values_are_defaults_and_not_bad() -> None:
     values = raw_values(RescaleType=b"")
     assert values.text("RescaleType") == ""
     assert values.unsigned("Rows", 3) == 3
-    assert values.whole("NumberOfFrames", 1) == 1
+    assert values.whole("NumberOfFrames") is None
     assert values.number("RescaleSlope") is None
     assert values.bad == []
 
@@ -37,7 +37,7 @@ def test_absent_values_are_defaults_and_not_bad() -> None:
 @pytest.mark.parametrize("raw", [b"1A", b"1.5", b"seven", b"1_0"])
 def test_a_broken_whole_number_is_remembered(raw: bytes) -> None:
     values = raw_values(NumberOfFrames=raw)
-    assert values.whole("NumberOfFrames", 1) == 1
+    assert values.whole("NumberOfFrames") is None
     assert values.bad == ["NumberOfFrames"]
 
 
