@@ -274,11 +274,13 @@ ENCODING = (
         _deflated_cut,
         CUT | {"undecodable", "encoding", "transfer_syntax"},
     ),
-    _either(
+    Fault(
         "no_preamble",
-        "The file starts with its meta information, without preamble.",
+        "encoding",
+        "The file starts with its meta information, without preamble; all else is sound.",
         spoiled(lambda raw: raw[132:]),
-        GUESSED,
+        _one(),
+        refuse=GUESSED,
     ),
     _either(
         "no_meta_implicit",

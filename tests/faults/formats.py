@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gzip
 import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -29,6 +29,8 @@ DIMENSIONS = frozenset({"wrong_dimensions"})
 CUT = frozenset({"truncated", "undecodable"})
 ABSENT = frozenset({"missing_data", "truncated", "unreadable", "bad_value"})
 TILT = frozenset({"gantry_tilt"})
+
+EMPTY: Mapping[str, str] = {}
 
 Writer = Callable[[Path], None]
 Bytes = npt.NDArray[Any]
@@ -110,10 +112,23 @@ def _numbers(values: Sequence[float] | Array) -> str:
     return " ".join(f"{value:.9g}" for value in values)
 
 
-def metaimage(
-    folder: Path, scan: Scan = SCAN, *, data: str = "LOCAL", order: str = "<", **fields: str
-) -> None:
-    """Write a MetaImage: `ct.mha`, or `ct.mhd` and the file that `data` names."""
+def nifti_head(scan: Scan) -> bytes:
+    """Return the header of a `.nii` of 16 bit values, up to its first voxel."""
+    nifti1: Any = nib.nifti1
+    header = nifti1.Nifti1Header()
+    header.set_data_dtype(np.int16)
+    header.set_data_shape(scan.shape[::-1])
+    header.set_xyzt_units("mm")
+    header.set_sform(_ras_affine(scan), code=1)
+    header["pixdim"][1:4] = np.linalg.norm(scan.affine_lps()[:3, :3], axis=0)[::-1]
+    header["vox_offset"] = 352
+    return bytes(header.binaryblock) + bytes(4)
+
+
+def metaimage_head(
+    scan: Scan, *, data: str = "LOCAL", order: str = "<", fields: Mapping[str, str] = EMPTY
+) -> bytes:
+    """Return the header of a MetaImage of 16 bit values."""
     affine = scan.affine_lps()
     spacing = np.linalg.norm(affine[:3, :3], axis=0)
     lines = {
@@ -132,7 +147,14 @@ def metaimage(
         **fields,
         "ElementDataFile": data,
     }
-    head = "".join(f"{key} = {value}\n" for key, value in lines.items() if value).encode()
+    return "".join(f"{key} = {value}\n" for key, value in lines.items()).encode()
+
+
+def metaimage(
+    folder: Path, scan: Scan = SCAN, *, data: str = "LOCAL", order: str = "<", **fields: str
+) -> None:
+    """Write a MetaImage: `ct.mha`, or `ct.mhd` and the file that `data` names."""
+    head = metaimage_head(scan, data=data, order=order, fields=fields)
     voxels = scan.hu().astype(f"{order}i2").tobytes()
     if data == "LOCAL":
         (folder / "ct.mha").write_bytes(head + voxels)

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +10,7 @@ import pytest
 from tests.faults.answers import medvit_answers
 from tests.faults.catalogue import ALL, FAULTS
 from tests.faults.scan import SCAN, SMOOTH
+from tests.faults.table import DOCUMENT, fault_table
 from tests.faults.truth import Answer, Fault, exact, problems_of, resampled
 
 # Broken values are what these tests write; the libraries' words about them are expected.
@@ -95,3 +97,9 @@ def test_the_judge_wants_the_right_word() -> None:
     assert problems_of(FAULTS["pixels_cut"], [late]) == [
         "trusted, then refused as truncated on reading"
     ]
+
+
+def test_the_page_says_what_the_suite_and_its_last_run_say(project: Path) -> None:
+    results = project / "benchmarks" / "results" / "readers.json"
+    sections = json.loads(results.read_text(encoding="utf-8"))["sections"]
+    assert DOCUMENT.read_text(encoding="utf-8") == fault_table(sections)
