@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -21,6 +22,10 @@ WORKERS = 8
 
 BATCH_FILES = 64
 """Files that one thread looks at before it takes the next ones."""
+
+
+WAITING_RATIO = 3.0
+"""How much longer than its computing a batch may take before others are read beside it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,16 +63,26 @@ def peek(path: Path) -> Peek:
 
 
 def peek_all(paths: Iterable[Path]) -> Iterator[Peek]:
-    """Look at many files with several threads; answers come in the order of the paths."""
-    waiting: deque[Future[list[Peek]]] = deque()
+    """Look at many files; answers come in the order of the paths.
+
+    While most of the time goes into waiting for a disk or a network, several threads
+    wait at once; otherwise they would only stand in each other's way.
+    """
     left = iter(paths)
+    waiting: deque[Future[list[Peek]]] = deque()
     with ThreadPoolExecutor(WORKERS, thread_name_prefix="peek") as pool:
         while batch := list(islice(left, BATCH_FILES)):
-            waiting.append(pool.submit(_peek_at, batch))
-            if len(waiting) > 2 * WORKERS:
+            started, started_cpu = time.perf_counter(), time.thread_time()
+            yield from _peek_at(batch)
+            seconds, busy = time.perf_counter() - started, time.thread_time() - started_cpu
+            if seconds < WAITING_RATIO * busy:
+                continue
+            for ahead in iter(lambda: list(islice(left, BATCH_FILES)), []):
+                waiting.append(pool.submit(_peek_at, ahead))
+                if len(waiting) >= WORKERS:
+                    break
+            while waiting:
                 yield from waiting.popleft().result()
-        while waiting:
-            yield from waiting.popleft().result()
 
 
 def _peek_at(paths: list[Path]) -> list[Peek]:
