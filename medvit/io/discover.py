@@ -141,7 +141,7 @@ class _Search:
         if listed:
             files = iter_files(self.root, is_whole=is_volume_folder)
             self._add_all(file for file in files if is_listed(file, self.root, listed))
-            self._add_lost_contents(path, listed)
+            self._add_lost_contents(path)
             return
         self.is_named = True
         self._add(seen, path)
@@ -151,7 +151,7 @@ class _Search:
         """Look at everything in a folder."""
         self._add_all(iter_files(folder, is_whole=is_volume_folder))
         for path in self.contents:
-            self._add_lost_contents(path, _listed_in(path))
+            self._add_lost_contents(path)
 
     def finish(self) -> Discovery:
         """Turn the collected series into cases and sort all."""
@@ -215,15 +215,11 @@ class _Search:
         is_empty = not header.has_meta and not header.modality and not header.layout.rows
         return is_empty and not claims_dicom(path)
 
-    def _add_lost_contents(self, path: Path, listed: frozenset[str]) -> None:
-        """Make a case of a table of contents of which nothing is there."""
-        found = (file for case in self.cases for file in case.files)
-        slices = (file for each in self.series.values() for file, _ in each)
-        if listed and not any(
-            is_listed(file, path.parent, listed)
-            for file in (*found, *slices)
-            if file.is_relative_to(path.parent)
-        ):
+    def _add_lost_contents(self, path: Path) -> None:
+        """Make a case of a table of contents beside which no scan is found."""
+        files = [file for case in self.cases for file in case.files]
+        files += [file for slices in self.series.values() for file, _ in slices]
+        if not any(file.is_relative_to(path.parent) for file in files) and _listed_in(path):
             self.other_files -= path in self.contents
             self._add_file(path, path, "ct")
 
