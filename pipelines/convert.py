@@ -16,7 +16,7 @@ from medvit.io.readers import open_volume
 from medvit.io.triage import triage
 from medvit.io.verdict import refused
 from medvit.io.writing.formats import WRITERS
-from medvit.io.writing.nifti import misplaced_mm
+from medvit.io.writing.nifti import misplaced_mm, twin_of
 from medvit.io.writing.ome_zarr import write_ome_zarr
 from medvit.volume.volume import Hu, Volume
 from medvit.workspace import Workspace
@@ -118,6 +118,8 @@ def run(
     started = time.perf_counter()
     advance = progress or (lambda _done, _total, _what: None)
     target = choose_target(settings.source, settings.target, settings.format)
+    if target.is_single:
+        check_free(target.path, force=settings.force)
     cases = volumes_of(settings.source, settings.series)
     rows = [_judge(case) for case in cases]
     rows, left_out = only_one(settings.source, rows) if target.is_single else (rows, [])
@@ -179,7 +181,7 @@ def _convert(row: Row, target: Target, *, force: bool, tell: Callable[[int, int]
         return failed(row.case, error)
     except OSError as error:
         raise cannot_write(path, error) from error
-    return replace(row, file=path, dtype=dtype, notes=_notes(volume, target.ending))
+    return replace(row, file=path, dtype=dtype, notes=_notes(volume, path))
 
 
 def _open(case: Case) -> Volume:
@@ -203,14 +205,22 @@ def _write(
     return write(volume, path, progress=tell).name
 
 
-def _notes(volume: Volume, ending: str) -> tuple[str, ...]:
-    off_mm = misplaced_mm(volume) if ending.startswith(".nii") else 0.0
-    if off_mm < TOLD_FROM_MM:
+def _notes(volume: Volume, path: Path) -> tuple[str, ...]:
+    """Return where ITK, and what is built on it, would read a sound NIfTI file wrongly."""
+    twin = twin_of(path)
+    if twin is None:
         return ()
-    return (
-        f"the axes are not quite at right angles: readers of NIfTI built on ITK place voxels up "
-        f"to {off_mm:.2f} mm off; .mha and .ome.zarr hold the place exactly",
-    )
+    notes = []
+    off_mm = misplaced_mm(volume)
+    if off_mm > TOLD_FROM_MM:
+        notes.append(
+            f"the axes are not quite at right angles: readers of NIfTI built on ITK place voxels "
+            f"up to {off_mm:.2f} mm off; .mha and .ome.zarr hold the place exactly"
+        )
+    if twin.exists():
+        packed, plain = sorted((path.name, twin.name), key=len, reverse=True)
+        notes.append(f"ITK takes the voxels of {plain} for those of {packed} in the same folder")
+    return tuple(notes)
 
 
 def _write_table(path: Path, rows: list[Row]) -> None:

@@ -77,6 +77,17 @@ def misplaced_mm(volume: Volume) -> float:
     return float(np.linalg.norm(corners @ off.T, axis=1).max())
 
 
+def twin_of(path: Path) -> Path | None:
+    """Return `a.nii` for `a.nii.gz` and the other way round; None for a file of another kind.
+
+    nifti_clib, and so ITK, reads the voxels of the first under the header of the second.
+    """
+    name = path.name.lower()
+    if name.endswith(".nii.gz"):
+        return path.with_suffix("")
+    return path.with_name(path.name + ".gz") if name.endswith(".nii") else None
+
+
 def affine_ras_of(affine_lps: Affine) -> Affine:
     """Return the 4x4 that maps `(x, y, z, 1)` of the index to RAS mm."""
     affine: Affine = np.diag([-1.0, -1.0, 1.0, 1.0]) @ affine_lps[:, [2, 1, 0, 3]]

@@ -11,7 +11,7 @@ import numpy.typing as npt
 from medvit.volume.volume import Volume
 
 SLAB_BYTES = 64 * 1024 * 1024
-"""Most that one slab holds as float32; a writer holds less than three times as much."""
+"""Most that one slab holds as float32; a writer holds less than four times as much."""
 
 WHOLE = np.dtype("<i2")
 FRACTIONAL = np.dtype("<f4")
