@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from medvit.errors import MedvitError, NothingToDoError, ReadError
+from medvit.errors import InputError, MedvitError, NothingToDoError, ReadError
 from medvit.io.case import Case
 from medvit.io.discover import discover
+from medvit.io.scratch import Scratch
 from medvit.io.triage import triage
 from medvit.io.verdict import Triage, refused
 from medvit.workspace import Workspace
@@ -56,23 +57,33 @@ def run(source: Path, *, workspace: Workspace, progress: Progress | None = None)
     """
     started = time.perf_counter()
     advance = progress or (lambda _done, _total, _what: None)
-    found = discover(source)
+    scratch = _scratch(workspace)
+    found = discover(source, archives=scratch.archives)
     if not found.cases:
         msg = f"{source}: no case among {found.other_files} files"
         raise NothingToDoError(msg, hint="name a folder with CT series or images")
     judged = []
     for number, case in enumerate(found.cases):
         advance(number, len(found.cases), case.source)
-        judged.append((case, _judge(case)))
+        judged.append((case, _judge(case, scratch)))
     advance(len(found.cases), len(found.cases), "")
     inspection = Inspection(tuple(judged), found.other_files, run=None)
     return _recorded(inspection, source, workspace, seconds=time.perf_counter() - started)
 
 
-def _judge(case: Case) -> Triage:
+def _scratch(workspace: Workspace) -> Scratch:
+    """Return where archives are unpacked; nothing else is kept of merely looking."""
+    try:
+        workspace.prepare()
+    except InputError:
+        return Scratch()
+    return Scratch(archives=Scratch.below(workspace.cache).archives)
+
+
+def _judge(case: Case, scratch: Scratch) -> Triage:
     try:
         with blamed_on(case.source):
-            return triage(case)
+            return triage(case, scratch=scratch)
     except ReadError as error:
         return refused(error)
 

@@ -8,6 +8,7 @@ from functools import cache
 from pathlib import Path
 
 from medvit.io.case import Case
+from medvit.io.scratch import Scratch
 from medvit.store.rows import CaseRow
 from medvit.store.store import Store
 from medvit.workspace import Workspace
@@ -20,6 +21,11 @@ def workspace() -> Workspace:
     """Return the workspace that `MEDVIT_WORKSPACE` and `MEDVIT_STORE` name."""
     folder = os.environ.get("MEDVIT_WORKSPACE") or "medvit-workspace"
     return Workspace(Path(folder), os.environ.get("MEDVIT_STORE", ""))
+
+
+def scratch() -> Scratch:
+    """Return where the readers keep what they decode or unpack."""
+    return Scratch.below(workspace().cache)
 
 
 def open_store() -> Store:

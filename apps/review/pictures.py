@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
+from apps.review.access import scratch
 from medvit.io.case import Case
 from medvit.io.raster import RasterImage
 from medvit.io.readers import read_image
@@ -65,7 +66,7 @@ def image_shape(case: Case) -> tuple[int, int]:
 
 @lru_cache(maxsize=4)
 def _pixels(case: Case) -> RasterImage:
-    return read_image(case)
+    return read_image(case, scratch=scratch())
 
 
 @lru_cache(maxsize=2)

@@ -10,7 +10,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from apps.review.access import TOKEN, case_of, open_store, workspace
+from apps.review.access import TOKEN, case_of, open_store, scratch, workspace
 from apps.review.pictures import heat_png, image_png, image_shape
 from apps.review.planes import planes_of
 from apps.review.volumes import SlicePile, VolumeShelf
@@ -31,7 +31,7 @@ def open_pile(case: Case) -> SlicePile:
     Raises:
         ReadError: If it cannot be opened.
     """
-    return SHELF.get(case.case_id, lambda: open_volume(case))
+    return SHELF.get(case.case_id, lambda: open_volume(case, scratch=scratch()))
 
 
 def send_slice(request: Request) -> Response:
