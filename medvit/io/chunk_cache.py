@@ -133,6 +133,16 @@ class ChunkCache:
         unkept.setflags(write=False)
         return unkept
 
+    def discard(self, key: str) -> None:
+        """Remove all chunks of a key: what they were made of proved to be broken."""
+        entry = self._path_of(key, 0).parent
+        try:
+            if entry.is_dir():
+                with self._locked(), suppress(FileNotFoundError):  # evicted meanwhile
+                    _remove(entry)
+        except OSError as error:
+            self._warn(error)
+
     def held_bytes(self) -> int:
         """Return the bytes of all files, counted while no other process writes."""
         if not self._folder.is_dir():

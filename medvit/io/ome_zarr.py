@@ -23,6 +23,7 @@ from medvit.io.ome_zarr_metadata import (
 )
 from medvit.io.os_errors import is_system_error, unreadable
 from medvit.io.planes import Plane
+from medvit.io.voxel_file import check_plane
 
 FOLDER_ENDING = ".zarr"
 """`.ome.zarr` ends so too."""
@@ -58,6 +59,7 @@ def read_ome_zarr(folder: Path) -> tuple[StoredGrid, ZarrVoxels]:
     axes = _space_axes(folder, image, form)
     lengths = three_lengths(folder, [form.shape[axis] for axis in reversed(axes)])
     header = StoredHeader(folder, lengths, form.dtype, _affine_lps(folder, image, axes))
+    check_plane(header)
     return grid_of(header), ZarrVoxels(header, image, form, axes)
 
 
@@ -115,12 +117,16 @@ class ZarrVoxels:
 
     def _opened(self) -> Any:
         if self._array is None:
-            import zarr  # noqa: PLC0415 (takes longer to import than to open a file)
+            # Zarr takes longer to import than a file to open.
+            from zarr import open_array  # noqa: PLC0415
+
+            from medvit.io.checked_blosc import use_checked_blosc  # noqa: PLC0415
 
             try:
-                self._array = zarr.open_array(
-                    self._image.level, mode="r", zarr_format=self._image.zarr_version
-                )
+                with use_checked_blosc():
+                    self._array = open_array(
+                        self._image.level, mode="r", zarr_format=self._image.zarr_version
+                    )
             except DECODE_ERRORS as error:
                 raise self._undecodable(error) from error
         form = self._array.shape, self._array.dtype, self._array.metadata.chunk_grid.chunk_shape

@@ -87,10 +87,7 @@ class VoxelFile:
         if needed > held * (MOST_RATIO if self.packing else 1):
             msg = f"{self.path.name}: {needed} bytes of voxels declared, {held} are there"
             raise ReadError(msg, reason="truncated", hint="copy the file again")
-        if header.plane_bytes > MOST_PLANE_BYTES:
-            name = self.path.name
-            msg = f"{name}: a plane of {header.plane_bytes} bytes, {MOST_PLANE_BYTES} are the most"
-            raise ReadError(msg, reason="too_large", hint="cut the volume to the chest")
+        check_plane(header)
 
     def _check_stamp(self, stamp: Stamp) -> None:
         if stamp[0] < self.stamp[0]:
@@ -98,6 +95,20 @@ class VoxelFile:
         if stamp != self.stamp:
             msg = f"{self.path.name}: the file was changed while it was read"
             raise ReadError(msg, reason="unreadable", hint="start again when it is complete")
+
+
+def check_plane(header: StoredHeader) -> None:
+    """Refuse planes that take too much memory one by one.
+
+    Raises:
+        ReadError: `too_large`.
+    """
+    if header.plane_bytes > MOST_PLANE_BYTES:
+        msg = (
+            f"{header.path.name}: a plane of {header.plane_bytes} bytes, "
+            f"{MOST_PLANE_BYTES} are the most"
+        )
+        raise ReadError(msg, reason="too_large", hint="cut the volume to the chest")
 
 
 def stamp_of(file: BinaryIO) -> Stamp:
@@ -171,6 +182,8 @@ class StreamedVoxels:
             for number in numbers:
                 stream.skip_to(self._file.offset + number * self._header.plane_bytes)
                 raw = stream.read_all(self._header.plane_bytes)
+                if number == self._header.lengths[2] - 1:
+                    stream.read(1)  # the check sum stands at the end
                 yield _planes_in(self._header, raw)[0, rows, columns]
 
 
@@ -241,12 +254,22 @@ class CachedVoxels:
         if found is not None or self._fallback is not None:
             return found
         with self._lock:
-            found = self._cache.get(self._key, number)
-            if found is None:
-                for index, chunk in _iter_chunks(self._header, self._file):
-                    self._cache.put(self._key, index, chunk)
-                found = self._cache.get(self._key, number)
-        return found
+            if self._cache.get(self._key, number) is None:
+                self._fill()
+            return self._cache.get(self._key, number)
+
+    def _fill(self) -> None:
+        """Unpack all; what was kept of a stream that ends badly goes again.
+
+        Opening looks at the last plane, so chunks of a pass that was killed are not
+        trusted before another pass came to the end.
+        """
+        try:
+            for index, chunk in _iter_chunks(self._header, self._file):
+                self._cache.put(self._key, index, chunk)
+        except ReadError:
+            self._cache.discard(self._key)
+            raise
 
     def _aside(self) -> TemporaryVoxels:
         with self._lock:
@@ -273,7 +296,9 @@ def _cached_bytes(header: StoredHeader) -> int:
 
 
 def _iter_chunks(header: StoredHeader, file: VoxelFile) -> Iterator[tuple[int, Chunk]]:
-    """Unpack all voxels in one pass, a few planes at a time, and check that the stream ends well.
+    """Unpack all voxels in one pass, a few planes at a time.
+
+    The last of them come only when the check sum behind them is right.
 
     Raises:
         ReadError: With the reason, when the stream breaks off or the file changes.
@@ -284,8 +309,10 @@ def _iter_chunks(header: StoredHeader, file: VoxelFile) -> Iterator[tuple[int, C
         stream.skip_to(file.offset)
         for number, first in enumerate(range(0, header.lengths[2], depth)):
             count = min(depth, header.lengths[2] - first)
-            yield number, _planes_in(header, stream.read_all(count * header.plane_bytes))
-        stream.read(1)
+            raw = stream.read_all(count * header.plane_bytes)
+            if first + count == header.lengths[2]:
+                stream.read(1)
+            yield number, _planes_in(header, raw)
 
 
 def _planes_in(header: StoredHeader, raw: bytes) -> Chunk:

@@ -105,6 +105,17 @@ def test_a_chunk_is_always_right_and_the_bound_holds(
         assert cache.held_bytes() <= room * ONE
 
 
+def test_a_discarded_key_is_gone_and_the_others_stay(tmp_path: Path) -> None:
+    cache = ChunkCache(tmp_path)
+    for key, number in ((A, 0), (A, 1), (B, 0)):
+        cache.put(key, number, chunk_of(key, number))
+    cache.discard(A)
+    cache.discard(C)
+    assert [cache.get(A, 0), cache.get(A, 1)] == [None, None]
+    assert cache.get(B, 0) is not None
+    assert cache.held_bytes() == ONE
+
+
 def test_a_mapped_chunk_outlives_its_eviction(tmp_path: Path) -> None:
     cache = ChunkCache(tmp_path, max_bytes=ONE)
     first = cache.put(A, 0, chunk_of(A, 0))
