@@ -172,7 +172,7 @@ def _compare_defects(manifest: Iterable[Row], cases: Iterable[Row]) -> list[Plan
 
 
 def _compare_broken(mark: dict[str, Any], cases: Iterable[Row]) -> list[Planted]:
-    """A fault counts as seen when its reason is named; an odd but sound case when it is read."""
+    """A fault counts as seen when it is named and refused or repaired; an oddity when read."""
     found: dict[str, list[Row]] = {}
     for row in cases:
         parts = row["source"].split("/")
@@ -184,7 +184,8 @@ def _compare_broken(mark: dict[str, Any], cases: Iterable[Row]) -> list[Planted]
         words = "; ".join(dict.fromkeys(f"{row['verdict']}: {row['reason']}" for row in own))
         read = bool(own) and all(row["verdict"] in ("accept", "repair") for row in own)
         named = any(reason in row["reason"].split(";") for row in own)
-        hit = read if reason == "ok" else named and not read
+        accepted = any(row["verdict"] == "accept" for row in own)
+        hit = read if reason == "ok" else named and not accepted
         what = "odd but sound" if reason == "ok" else reason
         rows.append(Planted("broken", f"broken/{name}", what, words or "no case", hit))
     return rows

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -130,4 +130,5 @@ def _plain(case: Case, judged: Triage) -> dict[str, Any]:
         if judged.spacing_mm is None
         else [float(mm) for mm in judged.spacing_mm],
         "affine_lps": None if affine is None else [[float(v) for v in row] for row in affine],
+        "repair": None if judged.repair is None else asdict(judged.repair),
     }

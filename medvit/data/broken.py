@@ -30,8 +30,8 @@ class BrokenCase:
 
     Attributes:
         path: A file, or the folder of a series.
-        expected_reason: From triage, or from the reader where only decoding shows the
-            fault; `ok` for what looks odd and is sound.
+        expected_reason: From triage, whether it refuses or repairs, or from the reader where
+            only decoding shows the fault; `ok` for what looks odd and is sound.
     """
 
     path: Path

@@ -51,6 +51,16 @@ def test_two_series_in_one_folder_are_two_cases(
     assert judged["two_series"] == ("ok", [{"ok"}, {"ok"}])
 
 
+def test_what_can_be_repaired_is_and_the_rest_is_refused(tmp_path: Path) -> None:
+    write_broken_cases(tmp_path)
+    verdicts: dict[str, set[str]] = {}
+    for case in discover(tmp_path).cases:
+        verdicts.setdefault(triage(case).verdict, set()).add(Path(case.source).parts[0])
+    assert verdicts["repair"] == {"duplicate_positions", "gantry_tilt"}
+    # Only decoding shows that an image is cut.
+    assert verdicts["accept"] == {"two_series", "sixteen_bit.png", "cut.png"}
+
+
 def test_broken_cases_are_small(tmp_path: Path) -> None:
     write_broken_cases(tmp_path)
     assert sum(path.stat().st_size for path in tmp_path.rglob("*") if path.is_file()) < 1_000_000

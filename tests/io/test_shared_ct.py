@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from medvit.geometry import lps_to_index
+from medvit.io.dicom import judge_dicom
 from medvit.io.dicom_geometry import stack_slices
 from medvit.io.dicom_header import read_header
 from medvit.io.dicom_pixels import read_stored
@@ -106,6 +107,35 @@ def test_a_refused_series_has_its_own_reasons(
 ) -> None:
     (case,) = discover(shared_data / "ct" / name).cases
     assert [reason.code for reason in triage(case).reasons] == codes
+
+
+def test_a_real_tilt_is_sheared_back_as_another_tool_does_it(shared_data: Path) -> None:
+    name = "dicom2nifti/gantrytilting/001"
+    judged = judge_dicom(sorted((shared_data / "ct" / name).iterdir()))
+    assert [(judged.verdict, each.code) for each in judged.reasons] == [("repair", "gantry_tilt")]
+    assert "at 14.0 degrees" in judged.reasons[0].message
+    assert "5.000 mm from position to position and 4.851 mm" in judged.reasons[0].message
+    volume = open_volume(shared_data / "ct" / name)
+    oracle = json.loads((shared_data / "ct/oracle_series.json").read_text())[name]["volumes"]
+    answer = oracle["tilt_corrected"]
+    assert list(volume.shape) == answer["shape_RAS"][::-1]
+    np.testing.assert_allclose(volume.spacing_mm, answer["zooms"][::-1], atol=5e-5)
+    hu = volume.read_all()
+    for x, y, z, expected_hu in answer["probes_RASmm_HU"]:
+        place = lps_to_index(volume.affine_lps, (-x, -y, z))
+        index = np.rint(place).astype(int)
+        np.testing.assert_allclose(place, index, atol=0.005)
+        # That tool rounds to whole HU.
+        assert abs(hu[tuple(index)] - expected_hu) <= 0.55
+
+
+def test_tilt_and_gaps_of_a_real_series_are_told_in_true_millimetres(shared_data: Path) -> None:
+    folder = shared_data / "ct/dcm_qa_ct/GE_tilt_varspacing"
+    judged = judge_dicom(sorted(folder.glob("*.dcm")))
+    gaps, tilt = judged.reasons
+    assert "vary from 1.081 to 6.999 mm" in gaps.message
+    assert "at 18.5 degrees" in tilt.message
+    assert judged.verdict == "refuse"
 
 
 def test_a_real_nifti_keeps_its_values_and_its_place(shared_data: Path) -> None:

@@ -52,3 +52,14 @@ def test_a_fault_counts_when_its_reason_is_named() -> None:
     assert (note.hit, note.found) == (True, "refuse: not_dicom")
     assert (two.hit, two.found) == (True, "accept: ok; accept: no_lungs")
     assert (gone.hit, gone.found) == (False, "no case")
+
+
+def test_a_fault_counts_when_it_is_repaired_and_named_but_not_when_it_is_accepted() -> None:
+    mark = {"broken": {"tilt": "gantry_tilt", "lossy": "lossy_compression"}}
+    cases = [
+        {"source": "broken/tilt", "verdict": "repair", "reason": "gantry_tilt"},
+        {"source": "broken/lossy", "verdict": "accept", "reason": "lossy_compression"},
+    ]
+    tilt, lossy = _compare_broken(mark, cases)
+    assert (tilt.hit, tilt.found) == (True, "repair: gantry_tilt")
+    assert (lossy.hit, lossy.found) == (False, "accept: lossy_compression")
