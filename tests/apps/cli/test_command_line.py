@@ -146,7 +146,8 @@ def test_inspect_answers_with_the_keys_of_the_contract(medvit: Medvit, tmp_path:
     assert answer.code == 4
     bad, sound = answer.payload["cases"]
     keys = {"case_id", "kind", "source", "series_uid", "verdict", "reasons"}
-    assert keys | {"shape", "spacing_mm", "affine_lps"} == set(sound)
+    assert keys | {"shape", "spacing_mm", "affine_lps", "repair"} == set(sound)
+    assert sound["repair"] is None
     assert (sound["verdict"], sound["shape"], sound["spacing_mm"]) == (
         "accept",
         [5, 16, 12],
