@@ -12,7 +12,18 @@ from typer.exceptions import TyperException
 
 import medvit
 from apps.cli import app as review
-from apps.cli import convert, demo, doctor, evaluate, inspect, models, phantom, scan, training
+from apps.cli import (
+    convert,
+    demo,
+    doctor,
+    evaluate,
+    identity,
+    inspect,
+    models,
+    phantom,
+    scan,
+    training,
+)
 from apps.cli.command import report
 from apps.cli.exit_codes import ExitCode
 
@@ -29,7 +40,19 @@ cli = typer.Typer(
     rich_markup_mode=None,
     epilog="Example: medvit demo",
 )
-for group in (scan, inspect, convert, demo, review, phantom, training, evaluate, models, doctor):
+for group in (
+    scan,
+    inspect,
+    convert,
+    identity,
+    demo,
+    review,
+    phantom,
+    training,
+    evaluate,
+    models,
+    doctor,
+):
     group.register(cli)
 
 

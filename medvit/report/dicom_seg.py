@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from itertools import combinations
+from itertools import chain, combinations
 from typing import NamedTuple
 
 import numpy as np
@@ -18,6 +18,7 @@ from highdicom.seg import Segmentation, SegmentDescription
 from highdicom.sr import CodedConcept
 from pydicom.dataset import Dataset
 from pydicom.sr.codedict import codes
+from pydicom.uid import CTImageStorage
 
 import medvit
 from medvit.findings.finding import Finding
@@ -80,6 +81,7 @@ def build_seg(evidence: Evidence, findings: Sequence[Finding], algorithm: Algori
     document = _without_frames(evidence, ordered, algorithm)
     _set_frames(document, evidence, frames)
     _settle_dimensions(document)
+    _name_classes(document, evidence)
     overlap = any(first.meets(second) for first, second in combinations(balls, 2))
     document.SegmentsOverlap = "YES" if overlap else "NO"
     return encode(document, evidence)
@@ -147,6 +149,8 @@ def _images(evidence: Evidence) -> list[Dataset]:
     _, rows, columns = evidence.shape
     first = evidence.slices[0]
     for image in images:
+        # Of a multi-frame class, highdicom would want every frame; see _name_classes.
+        image.SOPClassUID = CTImageStorage
         image.Rows, image.Columns = rows, columns
         image.ImagePositionPatient = [float(v) for v in corners[image.SOPInstanceUID].corner_lps_mm]
         image.ImageOrientationPatient = [*map(float, (*first.along_row, *first.along_column))]
@@ -209,6 +213,15 @@ def _settle_dimensions(document: Dataset) -> None:
     uid = stable_uid("dimensions", document.SOPInstanceUID)
     for each in (*document.DimensionOrganizationSequence, *document.DimensionIndexSequence):
         each.DimensionOrganizationUID = uid
+
+
+def _name_classes(document: Dataset, evidence: Evidence) -> None:
+    """Give the source images their own SOP classes back."""
+    classes = {each.sop_uid: each.sop_class for each in evidence.slices}
+    series = document.ReferencedSeriesSequence
+    lists = [document.SourceImageSequence, *(each.ReferencedInstanceSequence for each in series)]
+    for reference in chain.from_iterable(lists):
+        reference.ReferencedSOPClassUID = classes[str(reference.ReferencedSOPInstanceUID)]
 
 
 def _groups(evidence: Evidence, frame: Frame, *, rank: int) -> Dataset:
