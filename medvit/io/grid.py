@@ -19,6 +19,9 @@ from medvit.io.dicom_rules import AIR_MUST_FIT_HU
 MOST_COORDINATE_MM = 1e6
 """Farthest a voxel may lie from the origin; beyond, a header is broken, not a patient large."""
 
+SMALLEST_STEP_MM = 1e-6
+"""Voxels are larger than this; a nanometre is a broken header, or a unit that was mistaken."""
+
 NOT_HU_HINT = "give the CT in HU; this looks like a label map or a grey image"
 WRITE_AGAIN_HINT = "write it again with its orientation"
 
@@ -139,14 +142,29 @@ def _way_to_lps(affine: Affine) -> tuple[tuple[int, int, int], tuple[bool, bool,
     return (axis_of[2], axis_of[1], axis_of[0]), (flip_of[2], flip_of[1], flip_of[0])
 
 
+def check_bounded(path: Path, affine: Affine) -> None:
+    """Refuse an affine with numbers that are none, or farther away than any patient is long.
+
+    Raises:
+        ReadError: `bad_value`.
+    """
+    # Written so that a number that is none fails.
+    if not np.abs(affine[:3]).max() <= MOST_COORDINATE_MM:
+        raise _no_box(path, affine)
+
+
+def _no_box(path: Path, affine: Affine) -> ReadError:
+    msg = f"{path.name}: voxel axes {affine[:3].tolist()} are no box in space"
+    return ReadError(msg, reason="bad_value", hint=WRITE_AGAIN_HINT)
+
+
 def _check_straight(header: StoredHeader) -> None:
     name, affine = header.path.name, header.affine_lps
+    check_bounded(header.path, affine)
     lengths_mm = np.linalg.norm(affine[:3, :3], axis=0)
-    far_mm = np.abs(affine[:3, 3]).max() + lengths_mm @ np.asarray(header.lengths, np.float64)
-    # Written so that a number that is none fails.
-    if not (lengths_mm.min() > 0 and far_mm <= MOST_COORDINATE_MM):
-        msg = f"{name}: voxel axes {affine[:3].tolist()} are no box in space"
-        raise ReadError(msg, reason="bad_value", hint=WRITE_AGAIN_HINT)
+    farthest_mm = lengths_mm @ np.asarray(header.lengths, np.float64)
+    if not (lengths_mm.min() > SMALLEST_STEP_MM and farthest_mm <= MOST_COORDINATE_MM):
+        raise _no_box(header.path, affine)
     cosines = affine[:3, :3] / lengths_mm
     worst = float(np.abs(cosines.T @ cosines - np.eye(3)).max())
     if worst > np.sin(np.radians(TILT_TOLERANCE_DEG)):

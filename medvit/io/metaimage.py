@@ -135,7 +135,8 @@ def _affine_lps(path: Path, fields: Fields) -> npt.NDArray[np.float64]:
     origin_mm = _numbers(path, fields, POSITION_KEYS, count)[:3]
     directions = _numbers(path, fields, DIRECTION_KEYS, count * count)
     cosines = directions.reshape(count, count)[:3, :3]  # a row is the direction of an axis
-    if np.abs(np.linalg.norm(cosines, axis=1) - 1).max() > UNIT_TOLERANCE:
+    is_short = np.abs(cosines).max() <= 1 + UNIT_TOLERANCE
+    if not is_short or np.abs(np.linalg.norm(cosines, axis=1) - 1).max() > UNIT_TOLERANCE:
         msg = f"{path.name}: directions {cosines.tolist()} are not of unit length"
         raise ReadError(msg, reason="bad_value", hint=WRITE_AGAIN_HINT)
     affine = np.eye(4)

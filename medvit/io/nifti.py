@@ -11,7 +11,14 @@ import numpy as np
 from medvit.errors import ReadError
 from medvit.io.case import Reason
 from medvit.io.dicom_geometry import TILT_TOLERANCE_DEG
-from medvit.io.grid import WRITE_AGAIN_HINT, StoredGrid, StoredHeader, grid_of, three_lengths
+from medvit.io.grid import (
+    WRITE_AGAIN_HINT,
+    StoredGrid,
+    StoredHeader,
+    check_bounded,
+    grid_of,
+    three_lengths,
+)
 from medvit.io.nifti_header import DTYPES, HEADER_BYTES, Matrix, NiftiFields, read_fields
 from medvit.io.os_errors import unreadable
 from medvit.io.unpacked import GZIP_MARK, Packing, Unpacked
@@ -117,15 +124,15 @@ def _affine_ras(
     if fields.length_unit not in MM_PER_UNIT:
         msg = f"{path.name}: length unit {fields.length_unit} is none of NIfTI's"
         raise ReadError(msg, reason="bad_value", hint="write the volume again, in mm")
-    to_mm = np.diag([MM_PER_UNIT[fields.length_unit]] * 3 + [1.0])
+    unit_mm = MM_PER_UNIT[fields.length_unit]
     if fields.sform_code > 0:
-        sform = to_mm @ fields.sform
+        sform = _in_mm(path, fields.sform, unit_mm)
         affine, odd = _exact_or_same(path, fields, sform)
         if fields.qform_code > 0:
-            odd += _apart(path, sform, to_mm @ _qform(path, fields), lengths)
+            odd += _apart(path, sform, _in_mm(path, _qform(path, fields), unit_mm), lengths)
         return affine, odd
     if fields.qform_code > 0:
-        return to_mm @ _qform(path, fields), ()
+        return _in_mm(path, _qform(path, fields), unit_mm), ()
     msg = f"{path.name}: neither sform nor qform is set, so left and right are unknown"
     raise ReadError(msg, reason="no_position", hint=WRITE_AGAIN_HINT)
 
@@ -133,7 +140,8 @@ def _affine_ras(
 def _qform(path: Path, fields: NiftiFields) -> Matrix:
     """Return the affine of quaternion, spacing and offset (nifti1.h, method 2)."""
     b, c, d = fields.quaternion
-    a2 = 1.0 - (b * b + c * c + d * d)
+    # Looked at before it is squared: a number may be too large for that, or none.
+    a2 = 1.0 - (b * b + c * c + d * d) if np.abs(fields.quaternion).max() < 2 else np.nan
     if not a2 >= -QUATERNION_TOLERANCE:
         msg = f"{path.name}: the qform's quaternion {[float(b), float(c), float(d)]} is no rotation"
         raise ReadError(msg, reason="bad_value", hint=WRITE_AGAIN_HINT)
@@ -149,6 +157,13 @@ def _qform(path: Path, fields: NiftiFields) -> Matrix:
     affine[:3, :3] *= fields.spacing * (1, 1, -1 if fields.handedness < 0 else 1)
     affine[:3, 3] = fields.q_offset
     return affine
+
+
+def _in_mm(path: Path, affine: Matrix, unit_mm: float) -> Matrix:
+    with np.errstate(over="ignore", invalid="ignore"):
+        scaled: Matrix = affine * np.array([unit_mm] * 3 + [1.0])[:, None]
+    check_bounded(path, scaled)
+    return scaled
 
 
 def _exact_or_same(

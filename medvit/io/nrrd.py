@@ -147,7 +147,8 @@ def _box(path: Path, fields: Fields) -> tuple[tuple[int, int, int], npt.NDArray[
     affine = np.eye(4)
     affine[:3, :3] = np.array([directions[axis] for axis in placed]).T
     affine[:3, 3] = origin
-    affine[:3] *= (np.array(TO_LPS[space]) * _mm_per_unit(path, fields))[:, None]
+    with np.errstate(over="ignore"):
+        affine[:3] *= (np.array(TO_LPS[space]) * _mm_per_unit(path, fields))[:, None]
     return lengths, affine
 
 

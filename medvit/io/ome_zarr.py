@@ -12,7 +12,14 @@ from typing import Any
 import numpy as np
 
 from medvit.errors import ReadError
-from medvit.io.grid import WRITE_AGAIN_HINT, StoredGrid, StoredHeader, grid_of, three_lengths
+from medvit.io.grid import (
+    WRITE_AGAIN_HINT,
+    StoredGrid,
+    StoredHeader,
+    check_bounded,
+    grid_of,
+    three_lengths,
+)
 from medvit.io.ome_zarr_metadata import (
     MOST_CHUNK_BYTES,
     SPACE_AXES,
@@ -79,6 +86,7 @@ def _affine_lps(folder: Path, image: Multiscale, axes: Sequence[int]) -> Any:
         msg = f"{folder.name}: OME-Zarr does not say where left and right are"
         hint = "convert the original with medvit, which adds the attribute medvit.affine_lps_zyx"
         raise ReadError(msg, reason="no_position", hint=hint)
+    check_bounded(folder, image.affine_lps)
     steps_mm = np.linalg.norm(image.affine_lps[:3, :3], axis=0)
     if not np.allclose(steps_mm, image.scale_mm, rtol=SCALE_TOLERANCE, atol=0):
         msg = f"{folder.name}: scale {image.scale_mm.tolist()}, but affine {steps_mm.tolist()} mm"

@@ -202,7 +202,8 @@ def _scale(part: Any, count: int) -> npt.NDArray[np.float64]:
             msg = f"a transformation of type {str(step['type'])[:40]!r}"
             raise ValueError(msg)
         if step["type"] == "scale":
-            scale = scale * np.array(step["scale"], np.float64).reshape(count)
+            with np.errstate(over="ignore"):
+                scale = scale * np.array(step["scale"], np.float64).reshape(count)
     return scale
 
 

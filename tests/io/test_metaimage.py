@@ -113,6 +113,8 @@ def test_voxels_in_a_folder_below_are_found(tmp_path: Path) -> None:
         ({"TransformMatrix": None}, "no_position", "no TransformMatrix"),
         ({"TransformMatrix": "1 0 0 0 1 0"}, "bad_value", "1 0 0 0 1 0"),
         ({"TransformMatrix": "2 0 0 0 1 0 0 0 1"}, "bad_value", "not of unit length"),
+        ({"TransformMatrix": "1e300 0 0 0 1 0 0 0 1"}, "bad_value", "not of unit length"),
+        ({"ElementSpacing": "1e300 1 1"}, "bad_value", "no box in space"),
         ({"TransformMatrix": "1 0 0 1 0 0 0 0 1"}, "gantry_tilt", "90.0 degrees"),
         ({"Offset": "0 nan 0"}, "bad_value", "nan"),
         ({"Offset": "0 x 0"}, "bad_value", "'0 x 0'"),
