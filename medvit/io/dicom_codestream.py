@@ -19,6 +19,12 @@ J2K_SYNTAXES = frozenset(
 J2K_HEAD_BYTES = 43
 """Start of a JPEG 2000 codestream up to the depth and sign of its first component."""
 
+END = b"\xff\xd9"
+"""Last marker of every such codestream."""
+
+TRAILING_BYTES = 64
+"""How far behind the last marker padding may reach; the standard allows one byte."""
+
 _J2K_START = b"\xff\x4f\xff\x51"
 _JP2_MARK = b"\x00\x00\x00\x0cjP  "
 _JP2_HEAD_BYTES = 4096
@@ -57,6 +63,14 @@ def read_codestream(stream: bytes) -> Codestream | None:
     # The bare codestream is what the standard asks for; some writers wrap it as a JP2 file.
     start = stream.find(_J2K_START, 0, _JP2_HEAD_BYTES) if stream.startswith(_JP2_MARK) else 0
     return _read_j2k(stream[start : start + J2K_HEAD_BYTES]) if start >= 0 else None
+
+
+def is_ended(stream: bytes) -> bool:
+    """Return whether a codestream ends with its last marker.
+
+    Decoders make up what is missing of one that was cut, without a word.
+    """
+    return END in stream[-TRAILING_BYTES:]
 
 
 def _read_jpeg(stream: bytes) -> Codestream | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import struct
 from dataclasses import dataclass
 from functools import lru_cache
@@ -73,11 +74,12 @@ def read_frame(header: SliceHeader) -> bytes:
         with header.path.open("rb") as file:
             parts = []
             for start, length in _spans_of_frame(header, spans):
+                held = max(0, min(length, os.fstat(file.fileno()).st_size - start))
+                if held < length:
+                    msg = f"{header.path.name}: {held} of {length} bytes of a fragment are there"
+                    raise ReadError(msg, reason="truncated", hint="copy the file again")
                 file.seek(start)
                 parts.append(file.read(length))
-                if len(parts[-1]) < length:
-                    msg = f"{header.path.name}: {len(parts[-1])} of {length} bytes of a fragment"
-                    raise ReadError(msg, reason="truncated", hint="copy the file again")
     except OSError as error:
         raise unreadable(header.path, error) from error
     return b"".join(parts)

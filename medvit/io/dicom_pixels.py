@@ -17,7 +17,7 @@ from medvit.errors import ReadError
 from medvit.io.decoding.codestreams import FrameJob
 from medvit.io.decoding.process import Job, decoder
 from medvit.io.dicom_cells import cells_of, in_stored_bits, read_cells
-from medvit.io.dicom_codestream import Codestream, read_codestream
+from medvit.io.dicom_codestream import Codestream, is_ended, read_codestream
 from medvit.io.dicom_fragments import read_frame
 from medvit.io.dicom_header import BIG_ENDIAN, SliceHeader
 from medvit.io.dicom_inflate import DEFLATED
@@ -154,6 +154,9 @@ def _decode_apart(header: SliceHeader, codec: Codec) -> Plane:
     if found is None:
         raise _undecodable(header, "no codestream in them")
     _check_agreement(header, found)
+    if not is_ended(stream):
+        msg = f"{header.path.name}: the codestream ends without its last marker"
+        raise ReadError(msg, reason="truncated", hint="copy or export the file again")
     job = FrameJob(codec.module, header.transfer_syntax, found.rows, found.columns, found.bits)
     _, cells = decoder().ask(
         Job(

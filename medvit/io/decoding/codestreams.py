@@ -90,7 +90,10 @@ def _by_gdcm(job: FrameJob, stream: bytes) -> bytes:
     # GDCM ends its process when fewer bits are stored than allocated in 8: full cells always.
     cell_bits = 8 * job.cell_bytes
     image.SetPixelFormat(gdcm.PixelFormat(1, cell_bits, cell_bits, cell_bits - 1, 0))
-    cells: str = image.GetBuffer()
+    cells: str | None = image.GetBuffer()
+    if cells is None:
+        msg = "no pixels"
+        raise ValueError(msg)
     return cells.encode("utf-8", "surrogateescape")
 
 
