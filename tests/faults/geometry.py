@@ -220,6 +220,21 @@ GEOMETRY = (
     ),
     _no_place("pixel_spacing_missing", "No slice has a pixel spacing.", tagged(PixelSpacing=None)),
     _no_place("pixel_spacing_zero", "Pixels are 0 mm apart.", tagged(PixelSpacing=[0.0, 0.0])),
+    _no_place("pixel_spacing_negative", "Rows are -1 mm apart.", tagged(PixelSpacing=[-1.0, 0.8])),
+    _no_place(
+        "pixel_spacing_tiny",
+        "Pixels are 1e-300 mm apart.",
+        worded("PixelSpacing", "1e-300\\1e-300"),
+    ),
+    _no_place(
+        "pixel_spacing_huge", "Pixels are 1e+30 mm apart.", worded("PixelSpacing", "1e+30\\1e+30")
+    ),
+    _no_place(
+        "positions_huge",
+        "Slices lie 1e+30 mm away, and so all at one place.",
+        worded("ImagePositionPatient", "0\\0\\1e+30"),
+        "duplicate_positions",
+    ),
     _no_place(
         "orientation_too_long",
         "Directions are twice as long as they may be.",
