@@ -12,8 +12,9 @@ from medvit.io.nifti import read_nifti
 from medvit.io.nrrd import read_nrrd
 from medvit.io.ome_zarr import FOLDER_ENDING, is_zarr_folder, read_ome_zarr
 from medvit.io.stored_volume import check_hu, volume_over
+from medvit.io.stored_voxels import StreamedVoxels, Voxels, voxels_of
 from medvit.io.verdict import Triage, readable
-from medvit.io.voxel_file import StreamedVoxels, VoxelFile, Voxels, voxels_of
+from medvit.io.voxel_file import VoxelFile
 from medvit.volume.volume import Volume
 
 FILE_READERS: dict[str, Callable[[Path], tuple[StoredGrid, VoxelFile]]] = {

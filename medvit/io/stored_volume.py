@@ -7,7 +7,7 @@ import numpy as np
 from medvit.errors import ReadError
 from medvit.io.grid import NOT_HU_HINT, StoredGrid
 from medvit.io.planes import rescale_into
-from medvit.io.voxel_file import Voxels
+from medvit.io.stored_voxels import Voxels
 from medvit.volume.volume import Hu, Volume
 
 SAMPLED_PLANES = 5

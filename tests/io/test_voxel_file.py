@@ -1,203 +1,41 @@
 from __future__ import annotations
 
-import gzip
-import os
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from medvit.errors import ReadError
-from medvit.io import voxel_file
-from medvit.io.chunk_cache import ChunkCache
-from medvit.io.formats import judge_volume_file, open_volume_file
 from medvit.io.grid import StoredHeader
-from medvit.io.voxel_file import (
-    CachedVoxels,
-    PlainVoxels,
-    StreamedVoxels,
-    TemporaryVoxels,
-    VoxelFile,
-    Voxels,
-    stamp_of,
-    voxels_of,
-)
-from tests.make.volumes import HU, write_nrrd
-
-HEADER = StoredHeader(Path("a.nii"), (7, 6, 5), np.dtype("<i2"), np.eye(4))
-ALL = (range(5), slice(0, 6), slice(0, 7))
+from medvit.io.unpacked import MOST_RATIO, Packing
+from medvit.io.voxel_file import VoxelFile
 
 
-def file_at(path: Path, packing: str = "", start: int = 0, offset: int = 0) -> VoxelFile:
-    with path.open("rb") as file:
-        stamp = stamp_of(file)
-    return VoxelFile(path, "deflate" if packing else "", start, offset, stamp)
+def header(*lengths: int) -> StoredHeader:
+    columns, rows, count = lengths
+    return StoredHeader(Path("a"), (columns, rows, count), np.dtype("<i2"), np.eye(4))
 
 
-def all_of(voxels: Voxels) -> np.ndarray[tuple[int, ...], np.dtype[np.int16]]:
-    return np.stack(list(voxels.planes(*ALL)))
-
-
-@pytest.fixture
-def plain(tmp_path: Path) -> VoxelFile:
-    (tmp_path / "v.raw").write_bytes(b"ABC" + HU.tobytes())
-    return file_at(tmp_path / "v.raw", start=3)
-
-
-@pytest.fixture
-def packed(tmp_path: Path) -> VoxelFile:
-    (tmp_path / "v.gz").write_bytes(b"ABC" + gzip.compress(b"DE" + HU.tobytes()))
-    return file_at(tmp_path / "v.gz", "deflate", start=3, offset=2)
-
-
-@pytest.fixture(params=["plain", "streamed", "temporary", "cached", "short of room"])
-def voxels(
-    request: pytest.FixtureRequest, tmp_path: Path, plain: VoxelFile, packed: VoxelFile
-) -> Voxels:
-    ways: dict[str, Callable[[], Voxels]] = {
-        "plain": lambda: voxels_of(HEADER, plain, None),
-        "streamed": lambda: StreamedVoxels(HEADER, packed),
-        "temporary": lambda: voxels_of(HEADER, packed, None),
-        "cached": lambda: voxels_of(HEADER, packed, ChunkCache(tmp_path / "c")),
-        "short of room": lambda: voxels_of(HEADER, packed, ChunkCache(tmp_path / "c", max_bytes=9)),
-    }
-    return ways[request.param]()
-
-
-@pytest.mark.parametrize("planes_a_chunk", [1, 2, 5])
-def test_every_way_gives_the_same_parts_of_planes(
-    voxels: Voxels, planes_a_chunk: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(voxel_file, "PIECE_BYTES", planes_a_chunk * HEADER.plane_bytes)
-    np.testing.assert_array_equal(all_of(voxels), HU)
-    part = np.stack(list(voxels.planes([1, 3, 4], slice(2, 5), slice(1, 7))))
-    np.testing.assert_array_equal(part, HU[[1, 3, 4], 2:5, 1:7])
-
-
-def test_the_way_follows_packing_and_room(
-    tmp_path: Path, plain: VoxelFile, packed: VoxelFile
-) -> None:
-    roomy, tight = (ChunkCache(tmp_path, max_bytes=size) for size in (10**6, HU.nbytes))
-    assert isinstance(voxels_of(HEADER, plain, roomy), PlainVoxels)
-    assert isinstance(voxels_of(HEADER, packed, roomy), CachedVoxels)
-    for cache in (None, tight):
-        assert isinstance(voxels_of(HEADER, packed, cache), TemporaryVoxels)
-
-
-def test_unpacked_chunks_serve_a_second_reader(tmp_path: Path, packed: VoxelFile) -> None:
-    cache = ChunkCache(tmp_path / "c")
-    second = voxels_of(HEADER, packed, cache)
-    all_of(voxels_of(HEADER, packed, cache))
-    packed.path.unlink()  # whoever unpacked again would miss it
-    np.testing.assert_array_equal(all_of(second), HU)
-
-
-def test_an_evicted_volume_is_unpacked_again(tmp_path: Path, packed: VoxelFile) -> None:
-    cache = ChunkCache(tmp_path / "c")
-    voxels = voxels_of(HEADER, packed, cache)
-    all_of(voxels)
-    for entry in (tmp_path / "c").glob("*/*"):
-        entry.unlink()
-    np.testing.assert_array_equal(all_of(voxels), HU)
-    assert cache.held_bytes() > HU.nbytes
-
-
-def test_a_cache_that_keeps_nothing_gives_way_to_a_temporary_file(
-    tmp_path: Path, packed: VoxelFile
-) -> None:
-    (tmp_path / "c").write_text("no folder")
-    voxels = voxels_of(HEADER, packed, ChunkCache(tmp_path / "c"))
-    np.testing.assert_array_equal(all_of(voxels), HU)
-    packed.path.unlink()
-    np.testing.assert_array_equal(all_of(voxels), HU)
-
-
-def test_chunks_of_a_stream_that_ends_badly_are_not_kept(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(voxel_file, "PIECE_BYTES", HEADER.plane_bytes)
-    raw = bytearray(gzip.compress(HU.tobytes()))
-    raw[-6] ^= 1  # in the check sum
-    (tmp_path / "v.gz").write_bytes(raw)
-    cache = ChunkCache(tmp_path / "c")
-    for _ in range(2):
-        voxels = voxels_of(HEADER, file_at(tmp_path / "v.gz", "deflate"), cache)
-        with pytest.raises(ReadError) as caught:
-            all_of(voxels)
+@pytest.mark.parametrize(("packing", "ratio"), [("", 1), ("deflate", MOST_RATIO)])
+def test_more_than_a_file_holds_is_refused_before_it_is_read(packing: Packing, ratio: int) -> None:
+    # 100 voxels of 2 bytes, and 12 bytes in front of them.
+    start, offset = (7, 5) if packing else (12, 0)
+    for held, fits in ((-(-(200 + offset) // ratio), True), ((199 + offset) // ratio, False)):
+        file = VoxelFile(Path("a"), packing, start, offset, (start + held, 0))
+        if fits:
+            file.check_holds(header(5, 5, 4))
+            continue
+        with pytest.raises(ReadError, match=f"{200 + offset} bytes of voxels declared") as caught:
+            file.check_holds(header(5, 5, 4))
         assert caught.value.reason == "truncated"
-        assert cache.held_bytes() == 0
 
 
-@pytest.mark.parametrize("kind", ["plain", "packed"])
-@pytest.mark.parametrize(
-    ("change", "reason"),
-    [
-        (lambda path: os.truncate(path, 100), "truncated"),
-        (lambda path: path.write_bytes(path.read_bytes() + b"x"), "unreadable"),
-        (lambda path: os.utime(path, (1, 1)), "unreadable"),
-        (lambda path: path.unlink(), "unreadable"),
-    ],
-)
-def test_a_file_that_changes_after_its_header_was_read_is_noticed(
-    request: pytest.FixtureRequest,
-    tmp_path: Path,
-    kind: str,
-    change: Callable[[Path], None],
-    reason: str,
-) -> None:
-    file: VoxelFile = request.getfixturevalue(kind)
-    caches = (None, ChunkCache(tmp_path / "c"))
-    ways = [voxels_of(HEADER, file, cache) for cache in caches]
-    change(file.path)
-    for voxels in ways:
-        with pytest.raises(ReadError) as caught:
-            all_of(voxels)
-        assert caught.value.reason == reason
+def test_a_start_behind_the_end_of_a_file_leaves_nothing() -> None:
+    with pytest.raises(ReadError, match="200 bytes of voxels declared, 0 are there"):
+        VoxelFile(Path("a"), "", 50, 0, (20, 0)).check_holds(header(5, 5, 4))
 
 
-def test_a_file_that_shrinks_between_two_planes_ends_in_an_error(plain: VoxelFile) -> None:
-    planes = voxels_of(HEADER, plain, None).planes(*ALL)
-    np.testing.assert_array_equal(next(planes), HU[0])
-    os.truncate(plain.path, 100)
-    with pytest.raises(ReadError) as caught:
-        list(planes)
-    assert caught.value.reason == "truncated"
-
-
-def test_only_the_rows_of_a_box_are_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    path = write_nrrd(tmp_path / "a.nrrd")
-    volume = open_volume_file(path)
-    counts: list[int] = []
-    pread = os.pread
-    monkeypatch.setattr(os, "pread", lambda *a: counts.append(a[1]) or pread(*a))  # type: ignore[func-returns-value]
-    box = (slice(1, 3), slice(2, 4), slice(0, 1))
-    np.testing.assert_array_equal(volume.read(*box), HU[box])
-    assert counts == [2 * 7 * 2] * 2
-
-
-def test_opening_looks_at_a_few_planes_only(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    deep = np.repeat(HU, 20, axis=0)
-    path = write_nrrd(tmp_path / "a.nrrd", deep)
-    counts: list[int] = []
-    pread = os.pread
-    monkeypatch.setattr(os, "pread", lambda *a: counts.append(a[1]) or pread(*a))  # type: ignore[func-returns-value]
-    judge_volume_file(path)
-    assert sum(counts) == 5 * HEADER.plane_bytes
-
-
-def test_more_than_a_file_holds_is_refused_before_it_is_read(
-    plain: VoxelFile, packed: VoxelFile
-) -> None:
-    huge = StoredHeader(Path("a"), (2000, 2000, 400), np.dtype("<i2"), np.eye(4))
-    wide = StoredHeader(Path("a"), (20000, 20000, 1), np.dtype("<i2"), np.eye(4))
-    for file in (plain, packed):
-        with pytest.raises(ReadError, match="3200000") as caught:
-            file.check_holds(huge)
-        assert caught.value.reason == "truncated"
-        file.check_holds(HEADER)
+def test_a_plane_too_large_for_memory_is_refused() -> None:
     with pytest.raises(ReadError, match="800000000 bytes") as caught:
-        VoxelFile(plain.path, "", 0, 0, (10**9, 0)).check_holds(wide)
+        VoxelFile(Path("a"), "", 0, 0, (10**10, 0)).check_holds(header(20000, 20000, 3))
     assert caught.value.reason == "too_large"
