@@ -98,6 +98,23 @@ def test_a_missing_decoder_says_which_transfer_syntax(tmp_path: Path) -> None:
 
 
 def test_decoder_problems_are_empty_for_what_can_be_read() -> None:
-    assert decoder_problem("1.2.840.10008.1.2.1") == ""
-    assert decoder_problem(RLELossless) == ""
-    assert JPEGLosslessSV1 in decoder_problem(JPEGLosslessSV1)
+    for syntax in ("1.2.840.10008.1.2.1", RLELossless, JPEGLosslessSV1):
+        assert decoder_problem(syntax) == ""
+    assert decoder_problem("1.2.840.10008.1.2.4.100").startswith("transfer syntax 1.2.840.1000")
+
+
+def test_a_codestream_that_was_cut_is_not_made_up(tmp_path: Path) -> None:
+    path = compressed_slice(tmp_path / "a.dcm", JPEG2000Lossless)
+    raw = path.read_bytes()
+    end = raw.rindex(b"\xff\xd9")
+    path.write_bytes(raw[:end] + bytes(2) + raw[end + 2 :])
+    with pytest.raises(ReadError, match=r"a\.dcm: .* without its last marker") as caught:
+        read_stored(read_header(path))
+    assert caught.value.reason == "truncated"
+
+
+def test_a_file_without_pixels_is_no_image(tmp_path: Path) -> None:
+    path = edit(one_slice(tmp_path), PixelData=None)
+    with pytest.raises(ReadError, match=r"a\.dcm: holds no pixels") as caught:
+        read_stored(read_header(path))
+    assert caught.value.reason == "not_an_image"
