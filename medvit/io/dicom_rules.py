@@ -37,8 +37,20 @@ MAX_SIDE = 4096
 MIN_SIDE = 8
 """Shortest side of a slice worth reading."""
 
+PIXEL_MM = (0.01, 50.0)
+"""Least and most distance of pixels: finer than any scanner's, coarser than any use."""
+
+FARTHEST_MM = 1e5
+"""How far from the origin of the patient a slice may lie; tables are 2 m long."""
+
 AIR_MUST_FIT_HU = -900.0
 """Stored values must be able to express air, or the rescale is not to HU."""
+
+TISSUE_MUST_FIT_HU = 100.0
+"""Likewise soft tissue with contrast."""
+
+MOST_STEP_HU = 100.0
+"""Largest distance of two stored values: in coarser steps no organ could be told from another."""
 
 Rule = Callable[[SliceHeader], Reason | None]
 
@@ -189,14 +201,19 @@ def _has_hu(header: SliceHeader) -> Reason | None:
             return Reason("bad_value", f"{name}: {keyword} is no finite number")
     if header.slope is None or header.intercept is None:
         return Reason("not_hu", f"{name}: no rescale slope and intercept, so no HU")
-    if header.slope <= 0:
-        return Reason("bad_value", f"{name}: rescale slope {header.slope} must be positive")
+    if not 0 < header.slope <= MOST_STEP_HU:
+        msg = f"{name}: rescale slope {header.slope} must be positive, at most {MOST_STEP_HU:g} HU"
+        return Reason("bad_value", msg)
     if header.rescale_type.upper() not in ("", "HU", "US"):
         return Reason("not_hu", f"{name}: rescale type is {header.rescale_type!r}, HU expected")
     lowest_stored = -(2 ** (layout.bits_stored - 1)) if layout.is_signed else 0
     lowest_hu = lowest_stored * header.slope + header.intercept
-    if lowest_hu > AIR_MUST_FIT_HU:
-        msg = f"{name}: the lowest value that can be stored is {lowest_hu:g} HU, above that of air"
+    highest_hu = lowest_hu + (2**layout.bits_stored - 1) * header.slope
+    if lowest_hu > AIR_MUST_FIT_HU or highest_hu < TISSUE_MUST_FIT_HU:
+        msg = (
+            f"{name}: values from {lowest_hu:g} HU to {highest_hu:g} HU can be stored; air and "
+            f"tissue must fit ({AIR_MUST_FIT_HU:g} and {TISSUE_MUST_FIT_HU:g} HU)"
+        )
         return Reason("not_hu", msg)
     return None
 
@@ -211,10 +228,21 @@ def _has_place(header: SliceHeader) -> Reason | None:
         return Reason("no_position", msg)
     if placement.pixel_spacing_mm is None:
         return Reason("missing_data", f"{name}: no pixel spacing; export it again")
-    if min(placement.pixel_spacing_mm) <= 0:
-        spacing = placement.pixel_spacing_mm
-        return Reason("bad_value", f"{name}: pixel spacing {spacing} mm must be positive")
-    cosines = np.reshape(placement.orientation, (2, 3))
+    return None
+
+
+def _has_fair_place(header: SliceHeader) -> Reason | None:
+    """Ask a slice that has a place, by the rule before, whether there can be such a one."""
+    name, placement = header.path.name, header.placement
+    low_mm, high_mm = PIXEL_MM
+    spacing, position = placement.pixel_spacing_mm or (), placement.position_mm or ()
+    if not all(low_mm <= mm <= high_mm for mm in spacing):
+        msg = f"{name}: pixel spacing {spacing} mm, must be from {low_mm:g} to {high_mm:g} mm"
+        return Reason("bad_value", msg)
+    if any(abs(mm) > FARTHEST_MM for mm in position):
+        msg = f"{name}: position {position} mm, farther off than {FARTHEST_MM:g} mm"
+        return Reason("bad_value", msg)
+    cosines = np.reshape(placement.orientation or (), (2, 3))
     if np.abs(cosines @ cosines.T - np.eye(2)).max() > 2 * ORIENTATION_TOLERANCE:
         msg = f"{name}: orientation {placement.orientation} is not two directions at right angles"
         return Reason("bad_value", msg)
@@ -231,5 +259,6 @@ FILE_RULES: tuple[Rule, ...] = (
     _has_sound_pixels,
     _has_hu,
     _has_place,
+    _has_fair_place,
 )
 """In the order of asking: what it is, whether it is whole, what its values mean, where it lies."""
