@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import lzma
 import zlib
 from collections.abc import Iterator, Sequence
 from itertools import product
@@ -40,7 +39,7 @@ SCALE_TOLERANCE = 1e-3
 
 DECODE_ERRORS = (
     *(ArithmeticError, AttributeError, EOFError, LookupError, MemoryError, OSError),
-    *(RuntimeError, TypeError, ValueError, lzma.LZMAError, zlib.error),
+    *(RuntimeError, TypeError, ValueError, zlib.error),
 )
 """What zarr and its codecs raise on broken chunks and metadata."""
 
@@ -128,10 +127,10 @@ class ZarrVoxels:
             # Zarr takes longer to import than a file to open.
             from zarr import open_array  # noqa: PLC0415
 
-            from medvit.io.checked_blosc import use_checked_blosc  # noqa: PLC0415
+            from medvit.io.checked_codecs import use_checked_codecs  # noqa: PLC0415
 
             try:
-                with use_checked_blosc():
+                with use_checked_codecs():
                     self._array = open_array(
                         self._image.level, mode="r", zarr_format=self._image.zarr_version
                     )

@@ -33,14 +33,12 @@ EXACT_CODECS = frozenset(
         "adler32",
         "blosc",
         "bytes",
-        "bz2",
         "crc32",
         "crc32c",
         "delta",
         "fletcher32",
         "gzip",
         "lz4",
-        "lzma",
         "sharding_indexed",
         "shuffle",
         "transpose",
@@ -48,7 +46,8 @@ EXACT_CODECS = frozenset(
         "zstd",
     }
 )
-"""What may stand between voxels and files; others change values, or run code from a file."""
+"""What may stand between voxels and files. Others change values, run code from a file, or cannot be
+kept from taking memory (`checked_codecs`)."""
 
 MM_PER_UNIT = {
     "millimeter": 1.0,

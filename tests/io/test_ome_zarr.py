@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from numcodecs import Blosc, GZip, Zstd  # type: ignore[import-untyped]
+from numcodecs import LZ4, Blosc, GZip, Zlib, Zstd  # type: ignore[import-untyped]
 from zarr.codecs import BloscCodec, GzipCodec, ZstdCodec
 
 from medvit.errors import ReadError
@@ -137,7 +137,8 @@ GRID = ("chunk_grid", "configuration", "chunk_shape")
         (("chunk_grid", "name"), "rectangular", "bad_value", "'rectangular'"),
         (CODEC_0, "numcodecs.pickle", "undecodable", "['pickle']"),
         (CODEC_0, "https://example.org/codec", "undecodable", "example.org"),
-        (CODEC_0, "bz2", "undecodable", "cannot be unpacked"),
+        (CODEC_0, "numcodecs.bz2", "undecodable", "['bz2']"),
+        (CODEC_0, "delta", "undecodable", "cannot be unpacked"),
         (("codecs",), [{"name": 5}], "bad_value", "broken"),
         (("codecs",), "bytes", "undecodable", "cannot be unpacked"),
     ],
@@ -225,6 +226,32 @@ def test_a_blosc_frame_that_lies_about_its_length_is_undecodable(
     raw = bytearray(path.read_bytes())
     raw[at : at + 4] = (2**30).to_bytes(4, "little")
     path.write_bytes(bytes(raw))
+    error = refusal_of(folder)
+    assert (error.reason, "ValueError" in error.message) == ("undecodable", True)
+
+
+@pytest.mark.parametrize(
+    ("version", "codec"),
+    [(2, "zstd"), (2, "gzip"), (2, "lz4"), (2, "zlib"), (3, "zstd"), (3, "gzip")],
+)
+def test_a_chunk_that_unpacks_to_far_more_than_it_holds_is_undecodable(
+    tmp_path: Path, version: int, codec: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from medvit.io import checked_codecs
+
+    monkeypatch.setattr(checked_codecs, "MOST_CHUNK_BYTES", 10**6)
+    codecs: dict[tuple[int, str], Any] = {
+        (3, "zstd"): ZstdCodec(),
+        (3, "gzip"): GzipCodec(),
+        (2, "zstd"): Zstd(),
+        (2, "gzip"): GZip(),
+        (2, "lz4"): LZ4(),
+        (2, "zlib"): Zlib(),
+    }
+    folder = write_zarr(tmp_path / "a.zarr", version=version, compressors=codecs[version, codec])
+    assert open_volume_file(folder).shape == HU.shape
+    path = chunk_files(folder)[-1] if version == 3 else folder / "0" / "2.1.1"
+    path.write_bytes(codecs[2, codec].encode(bytes(3 * 10**6)))
     error = refusal_of(folder)
     assert (error.reason, "ValueError" in error.message) == ("undecodable", True)
 
