@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from pydantic import BaseModel, ConfigDict
 from medvit.errors import MedvitError, ReadError
 from medvit.io.case import Case
 from medvit.io.readers import open_volume
+from medvit.io.scratch import Scratch
 from medvit.io.triage import triage
 from medvit.io.verdict import refused
 from medvit.io.writing.formats import WRITERS
@@ -33,6 +35,7 @@ from pipelines.converting.targets import (
 from pipelines.run_record import write_run_record
 from pipelines.scanning.faults import blamed_on
 from pipelines.scanning.memory import peak_rss_mb
+from pipelines.scratch import scratch_of_one_pass
 
 TABLE = "converted.csv"
 
@@ -120,32 +123,34 @@ def run(
     target = choose_target(settings.source, settings.target, settings.format)
     if target.is_single:
         check_free(target.path, force=settings.force)
-    cases = volumes_of(settings.source, settings.series)
-    rows = [_judge(case) for case in cases]
+    scratch = scratch_of_one_pass(workspace)
+    cases = volumes_of(settings.source, settings.series, archives=scratch.archives)
+    rows = [_judge(case, scratch) for case in cases]
     rows, left_out = only_one(settings.source, rows) if target.is_single else (rows, [])
     table = None if target.is_single else target.path / TABLE
-    rows = _convert_all(rows, target, table, force=settings.force, advance=advance)
+    convert = partial(_convert, target, scratch, force=settings.force)
+    rows = _convert_all(rows, table, convert, advance)
     seconds = time.perf_counter() - started
     conversion = Conversion(target, tuple(rows), tuple(left_out), table, seconds)
     return _recorded(conversion, settings, workspace)
 
 
-def _judge(case: Case) -> Row:
+def _judge(case: Case, scratch: Scratch) -> Row:
     try:
         with blamed_on(case.source):
-            return Row(case, triage(case))
+            return Row(case, triage(case, scratch=scratch))
     except ReadError as error:
         return Row(case, refused(error))
 
 
 def _convert_all(
-    rows: list[Row], target: Target, table: Path | None, *, force: bool, advance: Progress
+    rows: list[Row], table: Path | None, convert: Callable[..., Row], advance: Progress
 ) -> list[Row]:
     """Convert the readable cases one after the other; the table is right after each of them."""
     done: list[Row] = []
     for number, row in enumerate(rows):
         tell = _teller(advance, row.case.source, number=number, count=len(rows))
-        done.append(_convert(row, target, force=force, tell=tell))
+        done.append(convert(row, tell=tell))
         if table is not None:
             make_folder(table.parent)
             _write_table(table, [*done, *rows[number + 1 :]])
@@ -166,7 +171,9 @@ def _teller(
     return tell
 
 
-def _convert(row: Row, target: Target, *, force: bool, tell: Callable[[int, int], None]) -> Row:
+def _convert(
+    target: Target, scratch: Scratch, row: Row, *, force: bool, tell: Callable[[int, int], None]
+) -> Row:
     if row.verdict == "refuse":
         return row
     path = target.path_of(row.case)
@@ -175,7 +182,7 @@ def _convert(row: Row, target: Target, *, force: bool, tell: Callable[[int, int]
     check_free(path, force=force or not target.is_single)
     make_folder(path.parent)
     try:
-        volume = _open(row.case)
+        volume = _open(row.case, scratch)
         dtype = _write(volume, path, target.ending, row.case.case_id, tell)
     except ReadError as error:
         return failed(row.case, error)
@@ -184,10 +191,10 @@ def _convert(row: Row, target: Target, *, force: bool, tell: Callable[[int, int]
     return replace(row, file=path, dtype=dtype, notes=_notes(volume, path))
 
 
-def _open(case: Case) -> Volume:
+def _open(case: Case, scratch: Scratch) -> Volume:
     """Open a case so that whatever its files do is a `ReadError`; other errors are the target's."""
     with blamed_on(case.source):
-        volume = open_volume(case)
+        volume = open_volume(case, scratch=scratch)
 
     def read_block(z: slice, y: slice, x: slice) -> Hu:
         with blamed_on(case.source):

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from medvit.errors import InputError, MedvitError, NothingToDoError, ReadError
+from medvit.errors import MedvitError, NothingToDoError, ReadError
 from medvit.io.case import Case
 from medvit.io.discover import discover
 from medvit.io.scratch import Scratch
@@ -18,6 +18,7 @@ from medvit.workspace import Workspace
 from pipelines.run_record import write_run_record
 from pipelines.scanning.faults import blamed_on
 from pipelines.scanning.memory import peak_rss_mb
+from pipelines.scratch import scratch_of_one_pass
 
 Progress = Callable[[float, float, str], None]
 
@@ -57,7 +58,7 @@ def run(source: Path, *, workspace: Workspace, progress: Progress | None = None)
     """
     started = time.perf_counter()
     advance = progress or (lambda _done, _total, _what: None)
-    scratch = _scratch(workspace)
+    scratch = scratch_of_one_pass(workspace)
     found = discover(source, archives=scratch.archives)
     if not found.cases:
         msg = f"{source}: no case among {found.other_files} files"
@@ -69,15 +70,6 @@ def run(source: Path, *, workspace: Workspace, progress: Progress | None = None)
     advance(len(found.cases), len(found.cases), "")
     inspection = Inspection(tuple(judged), found.other_files, run=None)
     return _recorded(inspection, source, workspace, seconds=time.perf_counter() - started)
-
-
-def _scratch(workspace: Workspace) -> Scratch:
-    """Return where archives are unpacked; nothing else is kept of merely looking."""
-    try:
-        workspace.prepare()
-    except InputError:
-        return Scratch()
-    return Scratch(archives=Scratch.below(workspace.cache).archives)
 
 
 def _judge(case: Case, scratch: Scratch) -> Triage:

@@ -20,6 +20,7 @@ from typing import Any, Literal
 
 import medvit
 from medvit.io.case import Case, Kind
+from medvit.io.scratch import Scratch
 from medvit.report.summary import ModelUsed, ReportSummary
 from medvit.store.rows import RunState
 from medvit.store.store import Store
@@ -107,6 +108,7 @@ class _Scan:
     settings: ScanSettings
     sources: Sources
     detectors: dict[Kind, Detector]
+    scratch: Scratch
     device: str
     started_s: float
     run: Path = Path()
@@ -133,11 +135,12 @@ def run(
         StoreError: If the store fails.
     """
     started_s = time.perf_counter()
-    sources = find_cases(settings.sources, settings.task)
+    scratch = Scratch.below(workspace.cache)
+    sources = find_cases(settings.sources, settings.task, archives=scratch.archives)
     device = choose_device(settings.device)
     kinds = {case.kind for case in sources.cases}
     detectors = load_detectors(kinds, settings.model, device=device, workspace=workspace)
-    scan = _Scan(settings, sources, detectors, device.type, started_s)
+    scan = _Scan(settings, sources, detectors, scratch, device.type, started_s)
     workspace.prepare()
     with exclusive(settings.out), Store.open(workspace.store_url) as store:
         scan.run = workspace.new_run("scan")
@@ -168,7 +171,9 @@ def _scan_cases(scan: _Scan, store: Store, progress: Progress) -> None:
         if entry is None:
             inside = partial(_tell, progress, number, len(cases), case.source)
             detector = scan.detectors[case.kind]
-            entry, predicted_mb = scan_case(case, detector, run=scan.run, progress=inside)
+            entry, predicted_mb = scan_case(
+                case, detector, run=scan.run, progress=inside, scratch=scan.scratch
+            )
             scan.predicted_peak_mb = max(scan.predicted_peak_mb, predicted_mb)
             if not is_internal_error(entry.result):
                 journal.add(entry, key)
@@ -187,6 +192,7 @@ def _write_dicom(scan: _Scan, entry: Entry) -> list[DicomFile]:
         scan.detectors[entry.result.case.kind],
         wanted=Wanted(kinds, keep_identity=settings.keep_identity),
         run=scan.run,
+        scratch=scan.scratch,
     )
 
 

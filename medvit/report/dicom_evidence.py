@@ -18,6 +18,7 @@ from medvit.geometry import Affine, Triple
 from medvit.io.case import Case
 from medvit.io.dicom_header import SliceHeader, read_headers
 from medvit.io.readers import open_volume
+from medvit.io.scratch import UNTIL_EXIT, Scratch
 from medvit.report.dicom_subject import pseudonym, subject_of
 from medvit.volume.volume import Volume
 
@@ -132,14 +133,16 @@ def stable_uid(*parts: str) -> str:
     return f"2.25.{uuid.uuid5(NAMESPACE, chr(0).join(parts)).int}"
 
 
-def gather_evidence(case: Case, *, keep_identity: bool = False) -> Evidence:
+def gather_evidence(
+    case: Case, *, keep_identity: bool = False, scratch: Scratch = UNTIL_EXIT
+) -> Evidence:
     """Return what the findings of a case can refer to; reads headers only.
 
     Raises:
         ReadError: `no_reference` when the case is no DICOM, or its files have no UIDs to
             refer to; else as `open_volume`.
     """
-    volume = open_volume(case)
+    volume = open_volume(case, scratch=scratch)
     if not volume.origins:
         msg = f"{case.source}: not DICOM, so there is no series that SR or SEG could refer to"
         raise ReadError(msg, reason=NO_REFERENCE, hint="use findings.csv, or scan the DICOM series")

@@ -6,19 +6,20 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from medvit.errors import InputError, NothingToDoError
+from medvit.io.archives import Archives
 from medvit.io.case import Case
 from medvit.io.discover import discover
 from pipelines.converting.rows import Row
 
 
-def volumes_of(source: Path, series: str) -> list[Case]:
+def volumes_of(source: Path, series: str, *, archives: Archives) -> list[Case]:
     """Return the CT series and volumes of a source, or the one series that is asked for.
 
     Raises:
         InputError: If the path does not exist, or no series has that UID.
         NothingToDoError: If there is no CT at all.
     """
-    found = discover(source)
+    found = discover(source, archives=archives)
     cases = [case for case in found.cases if case.kind == "ct"]
     if not cases:
         others = len(found.cases) + found.other_files

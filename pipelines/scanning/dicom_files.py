@@ -13,10 +13,12 @@ from medvit.errors import InputError, ReadError
 from medvit.findings.finding import CaseResult
 from medvit.inference.nodules import NoduleSettings
 from medvit.io.case import Case, Reason
-from medvit.report.dicom_evidence import gather_evidence
+from medvit.io.scratch import UNTIL_EXIT, Scratch
+from medvit.report.dicom_evidence import Evidence, gather_evidence
 from medvit.report.dicom_seg import build_seg
 from medvit.report.dicom_sr import build_sr
 from medvit.report.dicom_words import Algorithm
+from medvit.volume.lungs import NO_LUNGS
 from pipelines.scanning.detectors import Detector
 from pipelines.scanning.faults import blamed_on
 from pipelines.scanning.one_case import INTERNAL_ERROR, log_internal_error
@@ -63,6 +65,7 @@ def write_dicom(
     *,
     wanted: Wanted,
     run: Path,
+    scratch: Scratch = UNTIL_EXIT,
 ) -> list[DicomFile]:
     """Write the DICOM files of a case; the same result gives the same bytes.
 
@@ -73,6 +76,7 @@ def write_dicom(
         out: Output folder of the scan.
         wanted: What was asked for.
         run: Run folder; a fault of medvit itself leaves its traceback there.
+        scratch: Where to keep what is unpacked.
 
     Raises:
         InputError: If the output folder is full or gone.
@@ -82,7 +86,8 @@ def write_dicom(
     folder = out / FOLDER / result.case.case_id
     searched = result.verdict in ("accept", "repair")
     due = [each for each in wanted.kinds if searched and (each == "sr" or result.findings)]
-    build = partial(_contents, result, detector, due, keep_identity=wanted.keep_identity)
+    gather = partial(gather_evidence, keep_identity=wanted.keep_identity, scratch=scratch)
+    build = partial(_contents, result, detector, due, gather)
     try:
         contents, why = _built(result.case, build, run) if due else ({}, None)
         for kind in wanted.kinds:
@@ -132,13 +137,18 @@ def _built(case: Case, build: Callable[[], Contents], run: Path) -> tuple[Conten
 
 
 def _contents(
-    result: CaseResult, detector: Detector, kinds: Sequence[DicomKind], *, keep_identity: bool
+    result: CaseResult,
+    detector: Detector,
+    kinds: Sequence[DicomKind],
+    gather: Callable[[Case], Evidence],
 ) -> Contents:
     case = result.case
     with blamed_on(case.source):
-        evidence = gather_evidence(case, keep_identity=keep_identity)
+        evidence = gather(case)
     usual = NoduleSettings().min_probability
     algorithm = Algorithm(
-        detector.version.reference, detector.card.thresholds.get("probability", usual)
+        detector.version.reference,
+        detector.card.thresholds.get("probability", usual),
+        has_searched=NO_LUNGS not in result.reason.split(";"),
     )
     return {kind: BUILDERS[kind](evidence, result.findings, algorithm) for kind in kinds}

@@ -10,6 +10,7 @@ from medvit.inference.defects import judge_image
 from medvit.inference.nodules import Nodule, NoduleSettings, detect_nodules
 from medvit.io.case import Case, Reason, Verdict
 from medvit.io.readers import open_volume, read_image
+from medvit.io.scratch import UNTIL_EXIT, Scratch
 from medvit.io.triage import triage
 from medvit.io.verdict import Triage
 from medvit.models.weights import ModelCard
@@ -40,7 +41,9 @@ class Outcome:
     predicted_peak_mb: float = 0.0
 
 
-def examine(case: Case, detector: Detector, *, progress: Fraction) -> Outcome:
+def examine(
+    case: Case, detector: Detector, *, progress: Fraction, scratch: Scratch = UNTIL_EXIT
+) -> Outcome:
     """Return what a case holds; a case that triage refuses is not read.
 
     Raises:
@@ -48,20 +51,22 @@ def examine(case: Case, detector: Detector, *, progress: Fraction) -> Outcome:
         ModelError: If the model does not fit the case, or gives no finite numbers.
     """
     with blamed_on(case.source):
-        judged = triage(case)
+        judged = triage(case, scratch=scratch)
     if judged.verdict == "refuse":
         return Outcome("refuse", judged.reasons)
     predicted_mb = predict_peak_mb(judged, held_mb=current_rss_mb())
     if case.kind == "ct":
-        outcome = _examine_ct(case, judged, detector, progress)
+        outcome = _examine_ct(case, judged, detector, progress, scratch)
     else:
-        outcome = _examine_image(case, judged, detector)
+        outcome = _examine_image(case, judged, detector, scratch)
     return replace(outcome, predicted_peak_mb=predicted_mb)
 
 
-def _examine_ct(case: Case, judged: Triage, detector: Detector, progress: Fraction) -> Outcome:
+def _examine_ct(
+    case: Case, judged: Triage, detector: Detector, progress: Fraction, scratch: Scratch
+) -> Outcome:
     with blamed_on(case.source):
-        volume = _blaming(open_volume(case), case.source)
+        volume = _blaming(open_volume(case, scratch=scratch), case.source)
     settings = _search_settings(detector.card)
     found = detect_nodules(volume, detector.module, settings=settings, progress=progress)
     findings = tuple(_nodule_finding(case, nodule, detector) for nodule in found.nodules)
@@ -87,9 +92,9 @@ def _search_settings(card: ModelCard) -> NoduleSettings:
     )
 
 
-def _examine_image(case: Case, judged: Triage, detector: Detector) -> Outcome:
+def _examine_image(case: Case, judged: Triage, detector: Detector, scratch: Scratch) -> Outcome:
     with blamed_on(case.source):
-        pixels = read_image(case).pixels
+        pixels = read_image(case, scratch=scratch).pixels
     verdict = judge_image(pixels, detector.module, detector.card)
     findings: tuple[Finding, ...] = ()
     if verdict.box is not None:

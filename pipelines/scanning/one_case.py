@@ -12,6 +12,7 @@ from pathlib import Path
 from medvit.errors import MedvitError, ReadError
 from medvit.findings.finding import CaseResult
 from medvit.io.case import Case, Reason
+from medvit.io.scratch import UNTIL_EXIT, Scratch
 from pipelines.scanning.detectors import Detector
 from pipelines.scanning.examine import Fraction, Outcome, examine
 from pipelines.scanning.faults import is_out_of_memory
@@ -26,17 +27,25 @@ ERROR_LOG = "errors.log"
 
 
 def scan_case(
-    case: Case, detector: Detector, *, run: Path, progress: Fraction
+    case: Case,
+    detector: Detector,
+    *,
+    run: Path,
+    progress: Fraction,
+    scratch: Scratch = UNTIL_EXIT,
 ) -> tuple[Entry, float]:
     """Return a finished case and the peak memory that was predicted for it, in MiB.
 
     Args:
         run: Run folder; a fault of medvit itself leaves its traceback there.
         progress: Called with the share of the case that is done.
+        scratch: Where to keep what is decoded or unpacked.
     """
     started = time.perf_counter()
     with PeakMeter() as meter:
-        outcome = _outcome_of(case, partial(examine, case, detector, progress=progress), run)
+        outcome = _outcome_of(
+            case, partial(examine, case, detector, progress=progress, scratch=scratch), run
+        )
     result = CaseResult(
         case=case,
         verdict=outcome.verdict,

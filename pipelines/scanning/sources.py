@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from medvit.errors import NothingToDoError
+from medvit.io.archives import TEMPORARY, Archives
 from medvit.io.case import Case, Kind
 from medvit.io.discover import discover
 
@@ -29,7 +30,11 @@ class Sources:
 
 
 def find_cases(
-    sources: Sequence[Path], task: str, *, progress: Callable[[int], None] | None = None
+    sources: Sequence[Path],
+    task: str,
+    *,
+    archives: Archives = TEMPORARY,
+    progress: Callable[[int], None] | None = None,
 ) -> Sources:
     """Find the cases of all sources; one that two sources share counts once.
 
@@ -40,7 +45,7 @@ def find_cases(
     found: dict[str, Case] = {}
     other_files = 0
     for source in sources:
-        discovery = discover(source, progress=progress)
+        discovery = discover(source, archives=archives, progress=progress)
         other_files += discovery.other_files
         found.update({case.case_id: case for case in discovery.cases})
     wanted = KIND_OF_TASK.get(task)
