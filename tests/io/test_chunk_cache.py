@@ -214,14 +214,14 @@ def run(folder: Path, seed: int, rounds: int, max_bytes: int) -> subprocess.Pope
 @pytest.mark.parametrize("room", [1, 5, 24])
 def test_processes_share_a_folder_and_one_is_killed(tmp_path: Path, room: int) -> None:
     max_bytes = room * ONE
-    workers = [run(tmp_path, seed, 2500, max_bytes) for seed in range(3)]
+    workers = [run(tmp_path, seed, 800, max_bytes) for seed in range(3)]
     victim = run(tmp_path, 9, 10**9, max_bytes)
     cache = ChunkCache(tmp_path, max_bytes=max_bytes)
     most, looks = 0, 0
     while any(worker.poll() is None for worker in workers):
         most = max(most, cache.held_bytes())
         looks += 1
-        if looks == 200:
+        if looks == 60:
             victim.kill()
     victim.kill()
     victim.communicate()
