@@ -47,7 +47,10 @@ def _lines(found: IdentityCheck) -> list[str]:
     skipped = sum(found.values_skipped.values())
     left_out = f" ({skipped} more are too short or too common)" if skipped else ""
     return [
-        *(f"{leak.file}: {leak.keyword}, {leak.count} times: {leak.where}" for leak in found.leaks),
+        *(
+            f"{leak.file}: {leak.keyword}, {leak.count}x, first: {leak.where}"
+            for leak in found.leaks
+        ),
         *(f"{name}: could not be read to the end" for name in found.unreadable),
         f"{found.values_checked} values{left_out} in {found.files_checked} files: "
         f"{len(found.leaks) or 'no'} leaks",

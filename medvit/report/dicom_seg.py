@@ -199,6 +199,9 @@ def _set_frames(document: Dataset, evidence: Evidence, frames: Sequence[Frame]) 
     shared = document.SharedFunctionalGroupsSequence[0]
     if "SegmentIdentificationSequence" in shared:  # as highdicom does for a single segment
         del shared.SegmentIdentificationSequence
+    # Of the one slice so far highdicom derived a spacing of 1 mm.
+    shared.PixelMeasuresSequence = _measures(evidence)
+    shared.PlaneOrientationSequence = _orientation(evidence)
     document.PerFrameFunctionalGroupsSequence = [
         _groups(evidence, each, rank=ranks[each.z]) for each in frames
     ]

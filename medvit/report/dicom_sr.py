@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import astuple
 
 import highdicom as hd
 import numpy as np
@@ -57,7 +58,7 @@ def build_sr(evidence: Evidence, findings: Sequence[Finding], algorithm: Algorit
 
     Each finding is a measurement group (TID 1410): a circle on the nearest slice, the
     centre in space, diameter and certainty. Without findings one group (TID 1501) says
-    what was looked for, and that nothing was found.
+    what was looked for, and that nothing was found, or nothing searched.
 
     Raises:
         ValueError: If a finding has no place or diameter.
@@ -106,7 +107,7 @@ def instance_uid(
     kept = evidence.subject.to_json()
     places = [repr((*place_of(each), each.diameter_mm, each.probability)) for each in findings]
     ids = [each.finding_id for each in findings]
-    model = (algorithm.reference, algorithm.version, algorithm.parameters)
+    model = (*map(str, astuple(algorithm)), algorithm.version)
     return stable_uid(kind, evidence.case_id, evidence.series_uid, *model, kept, *ids, *places)
 
 
@@ -188,6 +189,8 @@ def _circle(evidence: Evidence, place: Triple, radius_mm: float) -> ImageRegion:
 def _nothing_found(
     evidence: Evidence, algorithm: Algorithm
 ) -> MeasurementsAndQualitativeEvaluations:
+    succeeded = codes.DCM.AllAlgorithmsSucceededWithoutFindings
+    failed = codes.DCM.NoAlgorithmsSucceededWithoutFindings
     return MeasurementsAndQualitativeEvaluations(
         tracking_identifier=TrackingIdentifier(
             stable_uid("no finding", evidence.case_id, algorithm.reference),
@@ -198,7 +201,7 @@ def _nothing_found(
         qualitative_evaluations=[
             QualitativeEvaluation(
                 codes.DCM.CADProcessingAndFindingsSummary,
-                codes.DCM.AllAlgorithmsSucceededWithoutFindings,
+                succeeded if algorithm.has_searched else failed,
             )
         ],
     )
@@ -235,6 +238,8 @@ def _comment(text: str) -> TextContentItem:
 
 def _summary(count: int, algorithm: Algorithm) -> str:
     found = f"{count} found" if count else "none found"
+    if not algorithm.has_searched:
+        found = "no lungs were found, so nothing was searched"
     return (
         f"{NOT_A_DEVICE} Looked for lung nodules with {algorithm.reference}, "
         f"{algorithm.parameters}: {found}. A circle has the estimated diameter and marks the "

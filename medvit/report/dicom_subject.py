@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 from datetime import date, time
 from pathlib import Path
 
@@ -56,7 +57,15 @@ _MORE = (
     "PatientWeight",
 )
 _TAGS = [tag for tag in map(tag_for_keyword, (*_TYPE_2, *_MORE, "SpecificCharacterSet")) if tag]
-_LONGEST = {"LO": 64, "SH": 16, "PN": 3 * 64, "CS": 16}
+_FORMS = {
+    "AS": re.compile(r"\d{3}[DWMY]"),
+    "CS": re.compile(r"[A-Z0-9 _]{1,16}"),
+    "DS": re.compile(r"(?=.{1,16}$)[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?"),
+    "LO": re.compile(r"[^\\]{1,64}"),
+    "PN": re.compile(r"[^\\]{1,194}"),
+    "SH": re.compile(r"[^\\]{1,16}"),
+}
+"""What values look like (PS3.5, Table 6.2-1), of one value each."""
 
 
 def pseudonym(case_id: str) -> Dataset:
@@ -104,7 +113,7 @@ def content_moment(subject: Dataset) -> tuple[str, str]:
 
 
 def _is_past(tag: BaseTag, _vr: str | None, _length: int) -> bool:
-    return tag > LAST_TAG
+    return int(tag) > LAST_TAG
 
 
 def _empty() -> Dataset:
@@ -134,4 +143,5 @@ def _is_sound(text: str, representation: str) -> bool:
         return isinstance(DA(text), date)
     if representation == "TM":
         return isinstance(TM(text), time)
-    return len(text) <= _LONGEST.get(representation, 64)
+    form = _FORMS.get(representation)
+    return form is not None and form.fullmatch(text) is not None

@@ -31,10 +31,12 @@ class Algorithm:
     Attributes:
         reference: `name@version`.
         min_probability: Marks below it are no findings.
+        has_searched: False where no lungs were found, so that nothing was looked at.
     """
 
     reference: str
     min_probability: float
+    has_searched: bool = True
 
     @property
     def name(self) -> str:

@@ -143,6 +143,22 @@ def test_frames_name_the_slices_they_lie_on(case: Case) -> None:
     assert {each.SpatialLocationsPreserved for each in sources} == {"YES"}
 
 
+@pytest.mark.parametrize("series", SERIES.values(), ids=SERIES)
+def test_highdicom_makes_a_volume_of_the_frames(tmp_path: Path, series: CtSeries) -> None:
+    case = made_case(tmp_path, series)
+    place = point_in(series, INDEX)
+    finding = nodule_at(case, place, diameter_mm=7.7)
+    seg = read(build_seg(gather_evidence(case), [finding], ALGORITHM))
+    volume = seg.get_volume(combine_segments=True)
+    assert volume.spacing == pytest.approx(series.spacing_mm)
+    points = volume.map_indices_to_reference(np.argwhere(volume.array > 0))
+    assert within_half_a_voxel(points.mean(axis=0), place, case)
+    measures = seg.SharedFunctionalGroupsSequence[0].PixelMeasuresSequence[0]
+    assert measures.SpacingBetweenSlices == pytest.approx(series.spacing_mm[0])
+    assert measures.SliceThickness == pytest.approx(series.spacing_mm[0])
+    assert list(measures.PixelSpacing) == pytest.approx(series.spacing_mm[1:])
+
+
 def test_frames_of_a_multi_frame_file_are_named_by_number(tmp_path: Path) -> None:
     write_enhanced(tmp_path / "ct" / "all.dcm")
     case = case_in(tmp_path)

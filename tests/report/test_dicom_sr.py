@@ -154,6 +154,17 @@ def test_a_series_without_findings_says_what_was_looked_for(case: Case, tmp_path
     assert errors_in(content, tmp_path) == []
 
 
+def test_a_series_without_lungs_was_not_searched(case: Case, tmp_path: Path) -> None:
+    content = build_sr(gather_evidence(case), [], replace(ALGORITHM, has_searched=False))
+    report = read(content)
+    (group,) = content_of(report).get_image_measurement_groups()
+    (evaluation,) = group.get_qualitative_evaluations(codes.DCM.CADProcessingAndFindingsSummary)
+    assert evaluation.value == codes.DCM.NoAlgorithmsSucceededWithoutFindings
+    (comment,) = find_content_items(report, name=codes.DCM.Comment, recursive=True)
+    assert "no lungs were found, so nothing was searched" in comment.value
+    assert errors_in(content, tmp_path) == []
+
+
 def test_every_report_says_that_it_is_no_medical_device(case: Case) -> None:
     finding = nodule_at(case, point_in(CUBE, INDEX))
     report = read(build_sr(gather_evidence(case), [finding], ALGORITHM))
@@ -238,11 +249,13 @@ def test_names_are_kept_on_demand(named_case: Case, tmp_path: Path) -> None:
 def test_broken_values_of_a_patient_are_left_out(tmp_path: Path) -> None:
     for path in write_series(tmp_path / "ct", CUBE):
         edit(path, PatientSex="W", StudyDate="2024022", StudyTime="99", PatientBirthDate="x")
+        edit(path, PatientAge="0Y", OtherPatientIDs=["A", "B"])
     evidence = gather_evidence(case_in(tmp_path), keep_identity=True)
     content = build_sr(evidence, [], ALGORITHM)
     report = read(content)
     assert [report.PatientSex, str(report.PatientName)] == ["", "Secret^Person"]
     assert str(report.ContentDate) == "19000101"
+    assert not {"PatientAge", "OtherPatientIDs"} & set(report.dir())
     assert errors_in(content, tmp_path) == []
 
 
