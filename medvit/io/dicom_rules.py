@@ -171,7 +171,8 @@ def _native_length(header: SliceHeader) -> Reason | None:
     left = header.file_bytes - layout.value_offset
     held = left if layout.declared_bytes is None else min(left, layout.declared_bytes)
     declared = layout.declared_bytes or 0
-    if declared - layout.native_bytes >= layout.native_bytes // max(layout.rows * layout.frames, 1):
+    most_excess = layout.native_bytes // max(max(layout.rows, layout.columns) * layout.frames, 1)
+    if declared - layout.native_bytes >= most_excess:
         msg = (
             f"{header.path.name}: {declared} bytes of pixels declared, but {layout.columns}x"
             f"{layout.rows} pixels are {layout.native_bytes}; export it again"

@@ -52,6 +52,7 @@ CHANGES: dict[str, tuple[dict[str, Any], str, str]] = {
     "12 bits allocated": ({"BitsAllocated": 12}, "undecodable", "12 bits"),
     "contradicting bits": ({"BitsStored": 12, "HighBit": 3}, "bad_value", "(16, 12, 3)"),
     "more bytes than rows": ({"Rows": 8}, "bad_value", "384 bytes of pixels declared, but 12x8"),
+    "one column too few": ({"Columns": 11}, "bad_value", "384 bytes of pixels declared, but 11x16"),
     "more rows than bytes": ({"Rows": 32}, "truncated", "384 of 768 bytes"),
     "no rescale": ({"RescaleSlope": None, "RescaleIntercept": None}, "not_hu", "rescale"),
     "slope nought": ({"RescaleSlope": 0}, "bad_value", "0.0"),
@@ -183,7 +184,7 @@ def test_the_length_of_deflated_pixels_is_not_that_of_the_file(tmp_path: Path) -
     assert judge_file(deflated) is None
 
 
-def test_padding_of_less_than_a_row_is_no_contradiction(tmp_path: Path) -> None:
+def test_padding_of_less_than_a_side_is_no_contradiction(tmp_path: Path) -> None:
     dataset = ct_slice(CtSeries(), 0)
     dataset.PixelData += bytes(22)
     assert judge_file(read_header(save(dataset, tmp_path / "a.dcm"))) is None
