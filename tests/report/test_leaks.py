@@ -212,7 +212,7 @@ def test_a_trie_finds_what_a_plain_search_finds(texts: list[bytes], content: byt
             assert match.group() == max(own, key=len)
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(content=st.binary(max_size=400))
 def test_no_content_crashes_a_search(tmp_path: Path, content: bytes) -> None:
     searcher = Searcher(identity_of([("PatientName", NAME)]))

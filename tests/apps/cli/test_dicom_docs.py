@@ -1,0 +1,36 @@
+"""The commands of `docs/dicom_out.md`, run one after the other."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+
+from tests.apps.cli.conftest import Medvit
+from tests.make.dicom import write_series
+
+TEXT = (Path(__file__).resolve().parents[3] / "docs" / "dicom_out.md").read_text(encoding="utf-8")
+LINES = [
+    line for block in re.findall(r"```sh\n(.*?)```", TEXT, re.DOTALL) for line in block.splitlines()
+]
+
+
+def test_every_command_of_the_page_runs(
+    medvit: Medvit, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_series(tmp_path / "scans" / "ct")
+    monkeypatch.chdir(tmp_path)
+    assert len(LINES) == 3
+    for line in LINES:
+        words = shlex.split(line)
+        assert words[0] == "medvit"
+        answer = medvit(*words[1:])
+        assert answer.code == 0, (line, answer)
+    assert list(tmp_path.glob("out/scans/dicom/*/sr.dcm"))
+
+
+def test_the_page_says_what_the_files_are_not() -> None:
+    assert "not a medical device" in TEXT
+    assert "pseudonymous, not anonymous" in TEXT
