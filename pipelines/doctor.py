@@ -14,14 +14,6 @@ from medvit.workspace import Workspace
 OWN_ROOMS = ("medvit", "pipelines", "apps")
 OLDEST_PYTHON = (3, 11)
 PACKAGES = ("torch", "numpy", "pydicom", "nibabel", "streamlit", "SQLAlchemy")
-DECODERS = {
-    "JPEG 2000": "1.2.840.10008.1.2.4.90",
-    "JPEG-LS": "1.2.840.10008.1.2.4.80",
-    "RLE": "1.2.840.10008.1.2.5",
-    "JPEG lossless": "1.2.840.10008.1.2.4.70",
-}
-OPTIONAL_DECODERS = {"JPEG lossless"}
-"""No decoder with a licence that medvit may ask for; such series are refused by name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,13 +61,22 @@ def _device(_: Workspace) -> Iterator[Check]:
 
 
 def _decoders(_: Workspace) -> Iterator[Check]:
-    from pydicom.pixels.decoders.base import get_decoder
+    from medvit.io.decoding.process import Decoder
+    from medvit.io.dicom_pixels import CODECS, decoder_problem
 
-    for name, uid in DECODERS.items():
-        found = get_decoder(uid).is_available
-        hint = "pip install pylibjpeg-openjpeg pyjpegls"
-        ok = found or name in OPTIONAL_DECODERS
-        yield Check(f"decoder {name}", ok, "there" if found else "not there", "" if ok else hint)
+    for syntax, codec in CODECS.items():
+        problem = decoder_problem(syntax)
+        found = "not there" if problem else f"by {codec.module}"
+        hint = problem.rpartition(": ")[2]
+        yield Check(f"decoder {codec.name}", ok=not problem, found=found, hint=hint)
+    decoder = Decoder()
+    try:
+        decoder.start()
+        yield Check("decoding process", ok=True, found="starts and answers")
+    except MedvitError as error:
+        yield Check("decoding process", ok=False, found=error.message, hint=error.hint)
+    finally:
+        decoder.close()
 
 
 def _names(_: Workspace) -> Iterator[Check]:

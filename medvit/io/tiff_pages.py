@@ -111,13 +111,9 @@ def main_pages(pages: Sequence[TiffPage]) -> list[TiffPage]:
     A page is a copy when it says so, or when it is a smaller one of the same shape as
     the largest page, as in a pyramid.
     """
-    largest = max(pages, key=lambda page: page.width * page.height)
-    found = [
-        page
-        for page in pages
-        if page == largest or not (page.is_secondary or _is_smaller_copy(page, largest))
-    ]
-    return [page for page in found if not page.is_secondary] or found
+    own = [page for page in pages if not page.is_secondary] or list(pages)
+    largest = max(own, key=lambda page: page.width * page.height)
+    return [page for page in own if not _is_smaller_copy(page, largest)]
 
 
 def _is_smaller_copy(page: TiffPage, largest: TiffPage) -> bool:

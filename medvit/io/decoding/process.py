@@ -78,6 +78,15 @@ class Decoder:
         """Process id, None while there is no process."""
         return None if self._process is None else self._process.pid
 
+    def start(self) -> None:
+        """Start the process now; it starts by itself at the first job.
+
+        Raises:
+            DecoderError: If no process can be started.
+        """
+        with self._lock:
+            self._running()
+
     def ask(self, job: Job) -> tuple[dict[str, Any], bytearray]:
         """Return the answer to a job.
 
