@@ -171,6 +171,7 @@ def _native_length(header: SliceHeader) -> Reason | None:
     left = header.file_bytes - layout.value_offset
     held = left if layout.declared_bytes is None else min(left, layout.declared_bytes)
     declared = layout.declared_bytes or 0
+    # What one row, or one column, too few in the header leaves over.
     most_excess = layout.native_bytes // max(max(layout.rows, layout.columns) * layout.frames, 1)
     if declared - layout.native_bytes >= most_excess:
         msg = (

@@ -132,6 +132,9 @@ def _affine_lps(path: Path, fields: Fields) -> npt.NDArray[np.float64]:
     """Return index along the axes of the file to LPS mm; what is not stated is not guessed."""
     count = max(3, len(fields.get("DimSize", "").split()[:8]))
     spacing_mm = _numbers(path, fields, SPACING_KEYS, count)[:3]
+    if spacing_mm.min() <= 0:
+        msg = f"{path.name}: spacing {spacing_mm.tolist()} mm must be positive"
+        raise ReadError(msg, reason="bad_value", hint=WRITE_AGAIN_HINT)
     origin_mm = _numbers(path, fields, POSITION_KEYS, count)[:3]
     directions = _numbers(path, fields, DIRECTION_KEYS, count * count)
     cosines = directions.reshape(count, count)[:3, :3]  # a row is the direction of an axis

@@ -375,6 +375,19 @@ ENCODING = (
     _refused(
         "columns_halved", "Columns says 20, the pixels are those of 40.", tagged(Columns=20), LENGTH
     ),
+    _refused(
+        "columns_one_less",
+        "Columns says 39, the pixels are those of 40: every row slips.",
+        tagged(Columns=39),
+        LENGTH,
+    ),
+    _refused("rows_one_less", "Rows says 31, the pixels are those of 32.", tagged(Rows=31), LENGTH),
+    _refused(
+        "columns_one_less_on_one",
+        "Columns of one slice says 39.",
+        tagged(4, Columns=39),
+        LENGTH | {"mixed_series"},
+    ),
     _refused("rows_zero", "Rows says 0.", tagged(Rows=0), LENGTH | {"not_an_image", "too_small"}),
     _refused(
         "rows_huge",

@@ -368,6 +368,12 @@ FORMATS = (
         NO_PLACE,
     ),
     _refused(
+        "metaimage_spacing_negative",
+        "MetaImage whose slices are -2.5 mm apart.",
+        _meta(ElementSpacing="0.8 1 -2.5"),
+        NO_PLACE,
+    ),
+    _refused(
         "metaimage_4d",
         "MetaImage of four axes.",
         _meta(

@@ -157,6 +157,27 @@ VALUES = (
         refuse=frozenset({"bad_value", "not_hu"}),
     ),
     Fault(
+        "rescale_slope_tiny",
+        "values",
+        "The rescale slope is 1e-300: all the volume would be -1024 HU.",
+        worded("RescaleSlope", "1e-300"),
+        refuse=frozenset({"bad_value", "not_hu"}),
+    ),
+    Fault(
+        "rescale_slope_huge",
+        "values",
+        "The rescale slope is 1e+30.",
+        worded("RescaleSlope", "1e+30"),
+        refuse=frozenset({"bad_value", "not_hu"}),
+    ),
+    Fault(
+        "rescale_intercept_huge",
+        "values",
+        "The rescale intercept is -2147483648: no tissue could be stored.",
+        worded("RescaleIntercept", "-2147483648"),
+        refuse=frozenset({"bad_value", "not_hu"}),
+    ),
+    Fault(
         "rescale_type_electron_density",
         "values",
         "The rescale type is ED: electron density, not HU.",

@@ -1,7 +1,8 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis.strategies import binary, integers, lists, sampled_from, tuples
 
 from tests.faults.catalogue import FAULTS
+from tests.faults.slices import changed, worded
 from tests.make.damage import Damage, cuts, flips, hostile_lengths, write_liars
 from tests.make.exercise import (
     MOST_CHILD_MB,
@@ -95,7 +97,7 @@ def test_the_samples_themselves_are_read(name: str, tmp_path: Path) -> None:
     assert exercise(tmp_path / name) == "accept"
 
 
-@settings(deadline=None, max_examples=100)
+@settings(deadline=None, max_examples=60)
 @given(
     name=sampled_from(SAMPLES),
     edits=lists(tuples(integers(0, 3000), binary(min_size=1, max_size=8)), max_size=5),
@@ -150,6 +152,90 @@ def test_small_files_that_claim_a_lot_cost_little(tmp_path: Path) -> None:
     assert len(found.answers) == len(folders)
     trusted = {name for name, answer in found.answers.items() if answer in ("accept", "repair")}
     assert trusted == {"elements_dcm", "frames_long_dcm"}  # odd, but what counts is there
+
+
+ODD_TEXTS = (
+    "",
+    "0",
+    "-1",
+    "1e-300",
+    "-1e308",
+    "1e30",
+    "1e400",
+    "nan",
+    "9" * 200,
+    "1" * 60_000,
+    "0\\0\\0",
+    "1e30\\1e30",
+    "1e-9\\1e-9\\1e-9",
+    "\\",
+    "abc",
+    "1,5",
+    "\0\0",
+    "99999999999",
+    "\\".join(["1e-200"] * 6),
+    "\\".join(["nan"] * 6),
+    "1\\0\\0\\0\\1e-200\\0",
+)
+TEXT_ELEMENTS = (
+    "ImagePositionPatient",
+    "ImageOrientationPatient",
+    "PixelSpacing",
+    "RescaleSlope",
+    "RescaleIntercept",
+    "RescaleType",
+    "InstanceNumber",
+    "Modality",
+    "SOPClassUID",
+    "SeriesInstanceUID",
+    "SOPInstanceUID",
+    "ImageType",
+    "PhotometricInterpretation",
+    "ConvolutionKernel",
+    "AcquisitionNumber",
+    "FrameOfReferenceUID",
+    "PatientName",
+)
+NUMBER_ELEMENTS = (
+    "Rows",
+    "Columns",
+    "BitsAllocated",
+    "BitsStored",
+    "HighBit",
+    "PixelRepresentation",
+    "SamplesPerPixel",
+)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("keyword", TEXT_ELEMENTS)
+def test_any_text_in_an_element_is_answered_or_refused(keyword: str, tmp_path: Path) -> None:
+    for number, text in enumerate(ODD_TEXTS):
+        for only in ((), (4,)):
+            folder = tmp_path / f"{number}-{len(only)}"
+            folder.mkdir()
+            worded(keyword, text, *only)(folder)
+            with at_most(MOST_SECONDS):
+                assert exercise(folder), text[:50]
+
+
+def set_number(
+    keyword: str, value: int, only: Sequence[int], number: int, dataset: pydicom.Dataset
+) -> None:
+    if not only or number in only:
+        setattr(dataset, keyword, value)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("keyword", NUMBER_ELEMENTS)
+def test_any_number_in_an_element_is_answered_or_refused(keyword: str, tmp_path: Path) -> None:
+    for value in (0, 1, 2, 7, 8, 12, 15, 16, 24, 32, 33, 64, 255, 4096, 65535):
+        for only in ((), (4,)):
+            folder = tmp_path / f"{value}-{len(only)}"
+            folder.mkdir()
+            changed(partial(set_number, keyword, value, only))(folder)
+            with at_most(MOST_SECONDS):
+                assert exercise(folder), value
 
 
 def check(found: Exercised) -> None:
@@ -216,6 +302,7 @@ def test_damaged_real_files_are_answered_or_refused(
 ) -> None:
     files = real_files(shared_data)
     assert len(files) > 30
+    count = 0
     for number, path in list(enumerate(files))[part::4]:
         home = tmp_path / f"{number:03d}"
         home.mkdir()
@@ -229,8 +316,10 @@ def test_damaged_real_files_are_answered_or_refused(
         found = exercise_apart(folders)
         assert found.faults == {}, path.name
         check(found)
+        count += len(folders)
         for folder in folders:
             shutil.rmtree(folder)
+    assert count > 1500
 
 
 def _link(source: str, target: str) -> str:
