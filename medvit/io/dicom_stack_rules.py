@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import ceil
 
 import numpy as np
 
@@ -28,6 +29,12 @@ MAX_GAP_RATIO = 4.0
 
 ABSENT_RATIO = 1.75
 """A gap this many times the median is a place where slices are absent, when such are few."""
+
+HALF = 0.51
+"""The share of the median gap that counts as half: the steps may be 1 % longer than wanted."""
+
+SPARE_STEP = 0.01
+"""The share of a step that may be missing at the end before one more is made."""
 
 FEW = 0.25
 """The share of gaps that counts as few."""
@@ -124,13 +131,14 @@ _EVEN_OUT = "reconstruct the series with one slice distance"
 def even_heights(stack: Stack) -> Points:
     """Return evenly spaced places along the normal from the first slice to the last.
 
-    They are about as far apart as the median gap; as the smallest gap when that is no more
-    than half of the median, for then some slice could fall between two places and be lost.
+    They are as far apart as the median gap, or a little less so that both ends are met; as
+    the smallest gap when that is no more than half of the median. So between the neighbours
+    of every slice there is a place: none is skipped.
     """
     gaps = stack.gaps_mm
     median = float(np.median(gaps))
-    wanted = float(gaps.min()) if gaps.min() <= median / 2 else median
-    count = max(1, round(float(gaps.sum()) / wanted))
+    wanted = float(gaps.min()) if gaps.min() <= HALF * median else median
+    count = max(1, ceil(float(gaps.sum()) / wanted - SPARE_STEP))
     return np.linspace(stack.along_mm[0], stack.along_mm[-1], count + 1)
 
 
