@@ -14,6 +14,9 @@ from medvit.io.dicom_codestream import J2K_HEAD_BYTES, J2K_SYNTAXES, read_codest
 from medvit.io.dicom_header import SliceHeader
 from medvit.io.os_errors import unreadable
 
+MOST_ITEMS = 100_000
+"""Items of one file that are followed; a file of 100 MB could hold twelve million empty ones."""
+
 _ITEM = (0xFFFE, 0xE000)
 _END = (0xFFFE, 0xE0DD)
 _HEAD = struct.Struct("<HHL")
@@ -70,10 +73,10 @@ def read_frame(header: SliceHeader) -> bytes:
             which fragments belong to the frame.
     """
     try:
-        spans = _items_of(header).spans
+        items = _items_of(header)
         with header.path.open("rb") as file:
             parts = []
-            for start, length in _spans_of_frame(header, spans):
+            for start, length in _spans_of_frame(header, items.spans):
                 held = max(0, min(length, os.fstat(file.fileno()).st_size - start))
                 if held < length:
                     msg = f"{header.path.name}: {held} of {length} bytes of a fragment are there"
@@ -82,6 +85,9 @@ def read_frame(header: SliceHeader) -> bytes:
                 parts.append(file.read(length))
     except OSError as error:
         raise unreadable(header.path, error) from error
+    if not items.is_ended:
+        msg = f"{header.path.name}: {len(items.spans)} items of pixels, and no end to them"
+        raise ReadError(msg, reason="truncated", hint="copy or export the file again")
     return b"".join(parts)
 
 
@@ -131,7 +137,7 @@ def _walk_items(path: Path, file_bytes: int, mtime_ns: int, place: int) -> _Item
     """Walk once, however many frames are read one after the other."""
     spans: list[tuple[int, int]] = []
     with path.open("rb") as file:
-        while place + 8 <= file_bytes:
+        while place + 8 <= file_bytes and len(spans) < MOST_ITEMS:
             file.seek(place)
             group, element, length = _HEAD.unpack(file.read(8))
             if (group, element) != _ITEM:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 import pytest
@@ -116,3 +117,16 @@ def test_a_fragment_that_claims_gigabytes_costs_none(tmp_path: Path) -> None:
     with pytest.raises(ReadError, match=r"of 4294967280 bytes of a fragment are there") as caught:
         read_frame(header_of(path, 0))
     assert caught.value.reason == "truncated"
+
+
+def test_millions_of_empty_items_are_not_followed(tmp_path: Path) -> None:
+    path = write_fragments(tmp_path / "a", encapsulate(FRAMES, has_bot=False), frames=1)
+    header = read_header(path)
+    raw = path.read_bytes()[: header.layout.value_offset]
+    path.write_bytes(raw + b"\xfe\xff\x00\xe0\0\0\0\0" * 300_000)
+    started = time.monotonic()
+    assert not walk_fragments(header).is_whole
+    with pytest.raises(ReadError, match="100000 items of pixels, and no end to them") as caught:
+        read_frame(header)
+    assert caught.value.reason == "truncated"
+    assert time.monotonic() - started < 5
