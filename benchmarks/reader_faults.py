@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import queue
+import re
 import subprocess
 import sys
 import tempfile
@@ -168,6 +169,7 @@ def judge_rival(
     return ("warned" if said else "wrong"), problem + (f" ({said[0][:120]})" if said else "")
 
 
+_ADDRESS = re.compile(r" ?\(?0x[0-9a-f]{6,}\)?")
 _OWN_AFFAIRS = (DeprecationWarning, PendingDeprecationWarning, FutureWarning, ImportWarning)
 
 
@@ -221,7 +223,7 @@ def answers_of(reader: str, root: Path) -> dict[str, tuple[str, str]]:
         ) as worker:
             before = len(rows)
             for name, outcome, detail in _lines_of(worker):
-                rows[name] = (outcome, detail)
+                rows[name] = (outcome, _ADDRESS.sub("", detail.replace(f"{root}/", "")))
             code = worker.poll()
         if len(rows) == before or (code and len(rows) < len(FAULTS)):
             stuck = next(name for name in FAULTS if name not in rows)
@@ -277,7 +279,7 @@ def _fault_claims(rival: str, counts: dict[str, dict[str, int]]) -> list[Claim]:
 
     asked = len(ALL) - of(rival, ["not asked"])
     good, silent = ("right", "refused"), ("wrong", "crashed")
-    name = f"of {len(ALL)} kinds read rightly or refused with the right reason"
+    name = f"kinds read rightly, or refused with the right reason, of {len(ALL)}"
     return [
         Claim(
             name,
