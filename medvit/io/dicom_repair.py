@@ -59,6 +59,8 @@ def plan_series(
     Raises:
         ReadError: If such pixels cannot be read.
     """
+    if not headers:
+        return (Reason("missing_data", "a series without files; name those that hold it"),)
     ordered = sorted(headers, key=lambda header: (header.path.as_posix(), header.frame))
     reasons = judge_slices(ordered)
     if reasons:

@@ -9,6 +9,7 @@ from itertools import combinations
 import numpy as np
 
 from medvit.io.case import Reason
+from medvit.io.dicom_codestream import J2K_SYNTAXES
 from medvit.io.dicom_fragments import walk_fragments
 from medvit.io.dicom_geometry import (
     MIN_SLICES,
@@ -18,7 +19,6 @@ from medvit.io.dicom_geometry import (
     name_of,
 )
 from medvit.io.dicom_header import SliceHeader
-from medvit.io.dicom_pixels import is_native
 from medvit.io.dicom_rules import judge_file
 from medvit.io.dicom_stack_rules import Fault
 
@@ -150,7 +150,7 @@ def _contradicting_signs(headers: Sequence[SliceHeader]) -> Fault | None:
 
 
 def _contradicts(header: SliceHeader) -> bool:
-    if is_native(header):
+    if header.transfer_syntax not in J2K_SYNTAXES:
         return False
     signed = walk_fragments(header).is_signed_j2k
     return signed is not None and signed != header.layout.is_signed

@@ -306,3 +306,9 @@ def test_acquisitions_among_each_other_are_refused_unless_they_are_copies() -> N
     assert isinstance(plan, Plan)
     assert plan.repair is not None
     assert len(plan.repair.dropped) == 6
+
+
+def test_no_slices_at_all_are_missing_data() -> None:
+    found = plan_series([])
+    assert not isinstance(found, Plan)
+    assert [reason.code for reason in found] == ["missing_data"]
