@@ -19,6 +19,9 @@ from medvit.io.dicom_rules import AIR_MUST_FIT_HU
 MOST_COORDINATE_MM = 1e6
 """Farthest a voxel may lie from the origin; beyond, a header is broken, not a patient large."""
 
+MOST_RESCALE = 1e6
+"""Largest slope and intercept; HU of any scanner need a thousandth of it."""
+
 SMALLEST_STEP_MM = 1e-6
 """Voxels are larger than this; a nanometre is a broken header, or a unit that was mistaken."""
 
@@ -178,7 +181,8 @@ def _check_type(header: StoredHeader) -> None:
     if dtype.kind not in "iuf":
         msg = f"{name}: voxels of type {dtype} are not single grey values"
         raise ReadError(msg, reason="not_hu", hint="convert to int16 HU")
-    if not (np.isfinite([header.slope, header.intercept]).all() and header.slope != 0):
+    largest = np.abs([header.slope, header.intercept]).max()
+    if not (largest <= MOST_RESCALE and header.slope != 0):
         msg = f"{name}: slope {header.slope} and intercept {header.intercept} give no values"
         raise ReadError(msg, reason="bad_value", hint="write it again")
     if dtype.kind == "f":

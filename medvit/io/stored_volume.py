@@ -27,7 +27,8 @@ def check_hu(grid: StoredGrid, voxels: Voxels) -> None:
     numbers = np.unique(np.linspace(count - 1, 0, SAMPLED_PLANES, endpoint=False).round())
     lowest = np.inf
     for plane in voxels.planes([int(n) for n in numbers], slice(0, rows), slice(0, columns)):
-        values = plane.astype(np.float64) * grid.header.slope + grid.header.intercept
+        with np.errstate(over="ignore", invalid="ignore"):
+            values = plane.astype(np.float64) * grid.header.slope + grid.header.intercept
         lowest = min(lowest, float(np.min(values)))
     if not lowest < HU_MUST_REACH:
         name = grid.header.path.name
@@ -44,8 +45,9 @@ def volume_over(grid: StoredGrid, voxels: Voxels) -> Volume:
         numbers = range(slowest.start, slowest.stop)
         shape = (len(numbers), rows.stop - rows.start, columns.stop - columns.start)
         hu = np.empty(shape, np.float32)
-        if hu.size:
-            for row, plane in enumerate(voxels.planes(numbers, rows, columns)):
+        # Voxels that are too large for float32 become infinite here, and are refused below.
+        with np.errstate(over="ignore", invalid="ignore"):
+            for row, plane in enumerate(voxels.planes(numbers if hu.size else (), rows, columns)):
                 rescale_into(hu[row], plane, slope=slope, intercept=intercept)
         return grid.turned(_finite(hu, grid))
 

@@ -94,6 +94,8 @@ def test_a_tilt_within_tolerance_passes() -> None:
         ("?", {}, "not_hu"),
         ("<i2", {"slope": 0.0}, "bad_value"),
         ("<i2", {"intercept": float("nan")}, "bad_value"),
+        ("<i2", {"slope": 1e300}, "bad_value"),
+        ("<i2", {"intercept": -1e7}, "bad_value"),
         ("<i2", {"slope": 0.01}, "not_hu"),
     ],
 )

@@ -82,3 +82,15 @@ def test_an_empty_box_reads_nothing() -> None:
     assert volume.read(slice(2, 2), slice(0, 6), slice(0, 7)).shape == (0, 6, 7)
     assert volume.read(slice(0, 5), slice(3, 3), slice(0, 7)).shape == (5, 0, 7)
     assert voxels.asked == []
+
+
+@pytest.mark.filterwarnings("error::RuntimeWarning")
+@pytest.mark.parametrize("huge", [1e39, -1e308])
+def test_voxels_too_large_to_be_hu_are_refused_in_silence(huge: float) -> None:
+    values = HU.astype(np.float64)
+    values[2, 3, 4] = huge
+    grid = grid_over(values, slope=100.0)
+    check_hu(grid, Counted(values))
+    with pytest.raises(ReadError, match="a: 1 voxels are not finite numbers") as caught:
+        volume_over(grid, Counted(values)).read_all()
+    assert caught.value.reason == "bad_value"
