@@ -106,10 +106,10 @@ def _decode_tiff(path: Path, page: TiffPage) -> Values:
         not page.is_planar and page.samples != 2 and (page.bits, page.sample_format) != (16, 3)
     )
     values = _by_opencv(raw, page.number) if is_usual else _by_tifffile(raw, page)
-    if values.dtype.itemsize * 8 != page.bits or values.size != (
-        page.width * page.height * page.samples
-    ):
-        msg = f"{values.dtype} for {page.bits} bits"
+    kind = {1: "u", 2: "i", 3: "f"}.get(page.sample_format, "")
+    held = (values.dtype.kind, values.dtype.itemsize * 8, values.size)
+    if held != (kind, page.bits, page.width * page.height * page.samples):
+        msg = f"{values.size} samples of {values.dtype}, {page.bits} bits of kind {kind} expected"
         raise ValueError(msg)
     return _over_black(_black_is_zero(values, page))
 
