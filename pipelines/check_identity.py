@@ -10,10 +10,10 @@ from typing import Any
 
 from medvit.errors import InputError, MedvitError, NothingToDoError
 from medvit.io.dicom_values import PARSE_ERRORS
-from medvit.io.sniff import has_mark, starts_like_dicom
+from medvit.io.sniff import has_mark, is_volume_name, starts_like_dicom
 from medvit.report.identity import Identity, identity_of, read_values
 from medvit.report.leaks import Leak, Searcher
-from medvit.report.packed import PACKED_ERRORS, iter_all_files, iter_pieces
+from medvit.report.packed import DEFLATED, PACKED_ERRORS, iter_all_files, iter_pieces
 from medvit.workspace import Workspace
 from pipelines.run_record import write_run_record
 from pipelines.scanning.memory import peak_rss_mb
@@ -109,9 +109,12 @@ def _identity_in(source: Path, folder: Path, unreadable: list[str], advance: Pro
 
 def _dicom_heads(path: Path) -> Iterator[bytes]:
     """Yield the start of a file and of all that is packed in it, where it is DICOM."""
+    if is_volume_name(path):
+        return
     for piece in iter_pieces(path):
         head = piece.stream.read(HEAD_BYTES)
-        if has_mark(head) or starts_like_dicom(head):
+        is_deflated = has_mark(head) and DEFLATED in head[:1024]  # comes inflated as well
+        if (has_mark(head) or starts_like_dicom(head)) and not is_deflated:
             yield head
 
 

@@ -13,10 +13,13 @@ from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
+from typing import IO, cast
 
 MOST_UNPACKED_BYTES = 1 << 28
 """What one member of an archive may become; a bomb ends there and counts as unreadable."""
+
+MOST_STREAMED_BYTES = 1 << 33
+"""What a gzip file may become; it is read in parts, and never held."""
 
 MOST_MEMBERS = 100_000
 DEEPEST = 3
@@ -128,8 +131,17 @@ def _open_zip(stream: IO[bytes]) -> Iterator[tuple[str, IO[bytes]]]:
 
 
 def _open_gzip(stream: IO[bytes]) -> Iterator[tuple[str, IO[bytes]]]:
-    with gzip.open(stream, "rb") as content:
-        yield "content", _bounded(content)
+    with _BoundedGzip(fileobj=stream, mode="rb") as content:
+        yield "content", cast("IO[bytes]", content)
+
+
+class _BoundedGzip(gzip.GzipFile):
+    """A gzip file that gives up where it would never end."""
+
+    def read(self, size: int | None = -1) -> bytes:
+        if self.tell() > MOST_STREAMED_BYTES:
+            raise _too_large(MOST_STREAMED_BYTES)
+        return super().read(size)
 
 
 def _open_tar(stream: IO[bytes]) -> Iterator[tuple[str, IO[bytes]]]:
@@ -154,9 +166,12 @@ def _bounded(stream: IO[bytes]) -> IO[bytes]:
 
 def _limited(content: bytes) -> IO[bytes]:
     if len(content) > MOST_UNPACKED_BYTES:
-        msg = f"a packed file of more than {MOST_UNPACKED_BYTES} bytes"
-        raise ValueError(msg)
+        raise _too_large(MOST_UNPACKED_BYTES)
     return io.BytesIO(content)
+
+
+def _too_large(most_bytes: int) -> ValueError:
+    return ValueError(f"a packed file of more than {most_bytes} bytes")
 
 
 def _head(path: Path) -> bytes:

@@ -17,7 +17,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pydicom.uid import DeflatedExplicitVRLittleEndian
 
-from medvit.report import leaks
+from medvit.report import leaks, packed
 from medvit.report.identity import identity_of
 from medvit.report.leaks import Leak, Searcher, trie_pattern
 from medvit.report.packed import PACKED_ERRORS, iter_all_files
@@ -225,16 +225,36 @@ def test_no_content_crashes_a_search(tmp_path: Path, content: bytes) -> None:
             continue
 
 
-def test_a_bomb_and_a_broken_archive_are_errors(
-    searcher: Searcher, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("limit", ["MOST_UNPACKED_BYTES", "MOST_STREAMED_BYTES"])
+def test_a_bomb_is_an_error(
+    searcher: Searcher, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, limit: str
 ) -> None:
-    monkeypatch.setattr("medvit.report.packed.MOST_UNPACKED_BYTES", 10_000)
+    monkeypatch.setattr(leaks, "CHUNK_BYTES", 5_000)
+    monkeypatch.setattr(packed, limit, 10_000)
     path = tmp_path / "file"
-    path.write_bytes(gzip.compress(bytes(20_000)))
+    if limit == "MOST_STREAMED_BYTES":
+        path.write_bytes(gzip.compress(bytes(40_000)))
+    else:
+        with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+            archive.writestr("a", bytes(20_000))
     with pytest.raises(ValueError, match="more than 10000 bytes"):
         searcher.search_file(path, "file")
+
+
+def test_a_file_that_breaks_off_is_an_error(searcher: Searcher, tmp_path: Path) -> None:
+    path = tmp_path / "file"
     path.write_bytes(gzip.compress(b"abc" * 100)[:-12])
     with pytest.raises((EOFError, zlib.error)):
+        searcher.search_file(path, "file")
+
+
+def test_archives_are_not_opened_without_end(searcher: Searcher, tmp_path: Path) -> None:
+    content = TEXT.encode()
+    for _ in range(packed.DEEPEST + 1):
+        content = gzip.compress(content)
+    path = tmp_path / "file"
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match="archives within archives, more than 3 deep"):
         searcher.search_file(path, "file")
 
 

@@ -10,12 +10,13 @@ from typing import Any
 import highdicom as hd
 import numpy as np
 import pytest
+from pydicom.uid import DeflatedExplicitVRLittleEndian
 
 from medvit.report.dicom_evidence import Evidence
 from medvit.report.dicom_sr import build_sr
 from pipelines.scanning.dicom_files import BUILDERS
 from tests.apps.cli.conftest import Medvit
-from tests.make.dicom import CtSeries, edit, ramp, truncate, write_series
+from tests.make.dicom import CtSeries, ct_slice, edit, ramp, save, truncate, write_series
 from tests.make.dicom_out import errors_in
 from tests.make.nifti import write_nifti
 from tests.make.raster import grey, write_image
@@ -264,3 +265,18 @@ def test_scans_are_read_through_archives(medvit: Medvit, scans: Path, tmp_path: 
     answer = medvit("check-identity", note, "--source", packed, "--json")
     keywords = [leak["keyword"] for leak in answer.payload["leaks"]]
     assert keywords == ["PatientID", "PatientName"]  # `secret` is a part of the name, too
+
+
+def test_deflated_scans_are_read_and_volumes_are_passed_over(
+    medvit: Medvit, tmp_path: Path
+) -> None:
+    dataset = ct_slice(SERIES, 0)
+    path = save(dataset, tmp_path / "in" / "a.dcm")
+    dataset.file_meta.TransferSyntaxUID = DeflatedExplicitVRLittleEndian
+    dataset.save_as(path, enforce_file_format=True)
+    (tmp_path / "in" / "b.nii.gz").write_bytes(b"\x1f\x8b\x08 broken")
+    note = tmp_path / "note.txt"
+    note.write_text("of secret-id")
+    answer = medvit("check-identity", note, "--source", tmp_path / "in", "--json")
+    assert answer.code == 6
+    assert answer.payload["unreadable"] == []
