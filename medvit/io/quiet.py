@@ -11,7 +11,15 @@ import warnings
 LIBRARIES = ("pydicom", "PIL", "nibabel", "openjpeg", "highdicom")
 """What reads or writes files here and warns about their content."""
 
-_LOGGERS = ("pydicom", "PIL", "nibabel.global", "openjpeg.encode", "openjpeg.decode", "highdicom")
+_LOGGERS = (
+    "pydicom",
+    "PIL",
+    "nibabel.global",
+    "openjpeg.encode",
+    "openjpeg.decode",
+    "highdicom",
+    "tifffile",
+)
 
 
 def silence_libraries() -> None:
