@@ -100,7 +100,11 @@ def measure_headers(*, files: int, rounds: int, measure: Measure) -> tuple[list[
             for piece in ("headers_ours", "headers_gdcm"):
                 if state == "cold":
                     _forget(root)
-                rows[state].setdefault(piece, []).append(measure(piece, root))
+                row = measure(piece, root)
+                if row["files"] != files:
+                    msg = f"{piece}: {row['files']} of {files} files in its series"
+                    raise RuntimeError(msg)
+                rows[state].setdefault(piece, []).append(row)
     claims, figures = [], {}
     for state, pieces in rows.items():
         ours, rival = (

@@ -58,6 +58,11 @@ def _rounded_truth() -> list[Truth]:
     return [Exact(ROUNDED.hu(), ROUNDED.affine_lps(), tolerance_mm=0.06)]
 
 
+def _jittering(number: int, dataset: Dataset) -> None:
+    off = 1e-6 * (-1) ** number
+    dataset.ImageOrientationPatient = [1.0, off, 0.0, -off, 1.0, 0.0]
+
+
 def _turned_half(folder: Path) -> None:
     turned = (float(np.cos(0.2)), float(np.sin(0.2)), 0.0, -float(np.sin(0.2)), float(np.cos(0.2)))
     slices = ct_slices()
@@ -126,6 +131,30 @@ GEOMETRY = (
         "Slices every 1.25 mm, positions written with one decimal: sound.",
         changed(_rounded, ROUNDED),
         _rounded_truth,
+        must_read=True,
+    ),
+    Fault(
+        "orientation_jitters",
+        "geometry",
+        "Directions differ by a millionth from slice to slice: sound.",
+        changed(_jittering),
+        _one(SCAN),
+        must_read=True,
+    ),
+    Fault(
+        "numbers_padded",
+        "geometry",
+        "Numbers are written with blanks, signs and exponents: sound.",
+        worded("PixelSpacing", " +1.000E+00\\ 8.0e-01 "),
+        _one(SCAN),
+        must_read=True,
+    ),
+    Fault(
+        "frame_of_reference_missing",
+        "geometry",
+        "No slice names its frame of reference.",
+        tagged(FrameOfReferenceUID=None),
+        _one(SCAN),
         must_read=True,
     ),
     Fault(
