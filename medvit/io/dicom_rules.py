@@ -23,10 +23,17 @@ SECONDARY_CAPTURE = "1.2.840.10008.5.1.4.1.1.7"
 
 DERIVED_TYPES = frozenset(
     {"MIP", "MINIP", "SSD", "VRT", "SCREEN SAVE", "DOSE_INFO", "DOSE INFO", "PROJECTION IMAGE"}
-    | {"MPR", "CSA MPR", "CPR", "POSDISP", "PERFUSION", "SUBTRACTION"}
+    | {"CPR", "POSDISP", "PERFUSION", "SUBTRACTION"}
 )
-"""Image types whose pixels are not HU of a slice as the scanner made it: projections, screens,
-reformats of slices that are there themselves, differences and maps."""
+"""Image types whose pixels are not HU of a plane in the patient: projections, screens, curved
+reformats, differences and maps."""
+
+REFORMATS = frozenset({"MPR", "CSA MPR"})
+"""Image types of planes interpolated from slices. Axial ones are often all that is kept; others
+show once more what axial slices hold."""
+
+AXIAL_COSINE = 0.8
+"""Least cosine between the normal of axial slices and the long axis of the patient."""
 
 PIXEL_TAG, BIG_PIXEL_TAG = b"\xe0\x7f\x10\x00", b"\x7f\xe0\x00\x10"
 """Tag (7FE0,0010) in little and in big endian order."""
@@ -131,10 +138,21 @@ def _is_plain_slice(header: SliceHeader) -> Reason | None:
     if derived:
         msg = f"{name}: image type {derived[0]} is made from slices; scan the slices themselves"
         return Reason("derived_object", msg)
+    if kinds & REFORMATS and not is_axial(header):
+        what = "a reformat (MPR) across the long axis of the patient; scan the axial slices"
+        return Reason("derived_object", f"{name}: {what}")
     if header.layout.samples != 1 or not header.layout.photometric.startswith("MONOCHROME"):
         colour = header.layout.photometric or f"{header.layout.samples} samples"
         return Reason("not_hu", f"{name}: pixels are {colour}, one grey value expected")
     return None
+
+
+def is_axial(header: SliceHeader) -> bool:
+    """Return whether a slice lies across the long axis of the patient, as far as it says."""
+    cosines = header.placement.orientation
+    if cosines is None:
+        return False
+    return abs(float(np.cross(cosines[:3], cosines[3:])[2])) >= AXIAL_COSINE
 
 
 def _has_fair_size(header: SliceHeader) -> Reason | None:

@@ -19,7 +19,7 @@ from medvit.io.dicom_geometry import (
     name_of,
 )
 from medvit.io.dicom_header import SliceHeader
-from medvit.io.dicom_rules import judge_file
+from medvit.io.dicom_rules import REFORMATS, judge_file
 from medvit.io.dicom_stack_rules import Fault
 
 LOSSY_SYNTAXES = frozenset(
@@ -80,6 +80,10 @@ def remarks_on(headers: Sequence[SliceHeader]) -> tuple[Reason, ...]:
     if burned:
         msg = f"{burned[0].path.name}: marked as having text in its pixels"
         found.append(Reason("burned_in", f"{msg} ({len(burned)} of {total} slices)"))
+    reformatted = [h for h in headers if REFORMATS & set(h.image_type)]
+    if reformatted:
+        msg = f"{reformatted[0].path.name}: interpolated from other slices (MPR)"
+        found.append(Reason("derived_object", f"{msg}; fine detail may be smoothed"))
     rescales = Counter((h.slope, h.intercept) for h in headers)
     if len(rescales) > 1:
         usual = rescales.most_common(1)[0][0]

@@ -26,7 +26,15 @@ LOCALIZER = ["ORIGINAL", "PRIMARY", "LOCALIZER"]
 
 CHANGES: dict[str, tuple[dict[str, Any], str, str]] = {
     "localizer": ({"ImageType": LOCALIZER}, "localizer", "scout"),
-    "a reformat": ({"ImageType": ["DERIVED", "PRIMARY", "MPR"]}, "derived_object", "MPR"),
+    "a curved reformat": ({"ImageType": ["DERIVED", "PRIMARY", "CPR"]}, "derived_object", "CPR"),
+    "a coronal reformat": (
+        {
+            "ImageType": ["DERIVED", "SECONDARY", "MPR"],
+            "ImageOrientationPatient": [1, 0, 0, 0, 0, -1],
+        },
+        "derived_object",
+        "across the long axis",
+    ),
     "a segmentation": (
         {"SOPClassUID": "1.2.840.10008.5.1.4.1.1.66.4", "Modality": "SEG"},
         "not_ct",

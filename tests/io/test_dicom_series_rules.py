@@ -193,3 +193,14 @@ def test_files_without_meta_information_are_told_how_they_were_read() -> None:
         "a.dcm: no file meta information says how the file is encoded (1 of 2 slices); it was "
         "read as little endian, uncompressed",
     )
+
+
+def test_an_axial_reformat_is_read_and_named(tmp_path: Path) -> None:
+    paths = write_series(tmp_path)
+    for path in paths:
+        edit(path, ImageType=["DERIVED", "SECONDARY", "MPR"])
+    headers = [read_header(path) for path in paths]
+    assert judge_slices(headers) == ()
+    (remark,) = remarks_on(headers)
+    assert remark.code == "derived_object"
+    assert "interpolated from other slices (MPR)" in remark.message
