@@ -237,11 +237,13 @@ def _comment(text: str) -> TextContentItem:
 
 
 def _summary(count: int, algorithm: Algorithm) -> str:
-    found = f"{count} found" if count else "none found"
+    by = f"{algorithm.reference}, {algorithm.parameters}"
     if not algorithm.has_searched:
-        found = "no lungs were found, so nothing was searched"
+        return f"{NOT_A_DEVICE} No lungs were found, so nothing was searched by {by}."
+    found = f"{NOT_A_DEVICE} Looked for lung nodules with {by}: {count or 'none'} found."
+    if not count:
+        return found
     return (
-        f"{NOT_A_DEVICE} Looked for lung nodules with {algorithm.reference}, "
-        f"{algorithm.parameters}: {found}. A circle has the estimated diameter and marks the "
-        "slice nearest to the centre; it is no outline. Certainty is the model's probability."
+        f"{found} A circle has the estimated diameter and marks the slice nearest to the "
+        "centre; it is no outline. Certainty is the model's probability."
     )

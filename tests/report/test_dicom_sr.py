@@ -149,7 +149,7 @@ def test_a_series_without_findings_says_what_was_looked_for(case: Case, tmp_path
     assert evaluation.value == codes.DCM.AllAlgorithmsSucceededWithoutFindings
     (comment,) = find_content_items(report, name=codes.DCM.Comment, recursive=True)
     assert "Looked for lung nodules" in comment.value
-    assert "least probability 0.25: none found" in comment.value
+    assert comment.value.endswith("least probability 0.25: none found.")
     assert len(report.get_evidence()) == 12
     assert errors_in(content, tmp_path) == []
 
@@ -161,7 +161,7 @@ def test_a_series_without_lungs_was_not_searched(case: Case, tmp_path: Path) -> 
     (evaluation,) = group.get_qualitative_evaluations(codes.DCM.CADProcessingAndFindingsSummary)
     assert evaluation.value == codes.DCM.NoAlgorithmsSucceededWithoutFindings
     (comment,) = find_content_items(report, name=codes.DCM.Comment, recursive=True)
-    assert "no lungs were found, so nothing was searched" in comment.value
+    assert "No lungs were found, so nothing was searched by nodule-swin3d@2026.11" in comment.value
     assert errors_in(content, tmp_path) == []
 
 
