@@ -24,6 +24,9 @@ COARSE_BYTES = 48
 CLASSIFIER_MB = 90.0
 """What the image classifier holds for one image, its gradients included, measured."""
 
+DECODER_MB = 60.0
+"""What the process that decodes images and compressed slices holds, measured."""
+
 IMAGE_BYTES = 96
 """Bytes for each pixel of an image: values, heat map, overlay and their copies, measured."""
 
@@ -41,7 +44,7 @@ def predict_peak_mb(judged: Triage, *, held_mb: float) -> float:
     if judged.verdict == "refuse" or judged.shape is None:
         return held_mb
     if judged.spacing_mm is None:
-        return held_mb + CLASSIFIER_MB + prod(judged.shape) * IMAGE_BYTES / MIB
+        return held_mb + CLASSIFIER_MB + DECODER_MB + prod(judged.shape) * IMAGE_BYTES / MIB
     shape, spacing_mm = judged.shape, judged.spacing_mm
     planes = min(CACHE_BYTES, prod(shape) * STORED_BYTES)
     coarse_voxels = prod(n * mm / COARSE_MM for n, mm in zip(shape, spacing_mm, strict=True))

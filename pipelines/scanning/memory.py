@@ -1,4 +1,4 @@
-"""How much memory a process really held."""
+"""How much memory a process really held, its decoder included."""
 
 from __future__ import annotations
 
@@ -9,15 +9,21 @@ import threading
 from pathlib import Path
 from types import TracebackType
 
+from medvit.io.decoding.process import decoder
+
 MIB = 2**20
 STATM = Path("/proc/self/statm")
 
 
 def peak_rss_mb() -> float:
-    """Return the most memory that this process or a finished child held so far, in MiB."""
+    """Return the most memory held so far, in MiB.
+
+    That of this process or of a finished child, and on top that of the decoder at work.
+    """
     unit = 1 if sys.platform == "darwin" else 1024  # bytes there, KiB elsewhere
     usage = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
-    return max(part.ru_maxrss for part in usage) * unit / MIB
+    own = max(part.ru_maxrss for part in usage) * unit / MIB
+    return own + _decoder_mb("VmHWM")
 
 
 def current_rss_mb() -> float:
@@ -26,7 +32,20 @@ def current_rss_mb() -> float:
         pages = int(STATM.read_text(encoding="ascii").split()[1])
     except OSError:
         return peak_rss_mb()
-    return pages * os.sysconf("SC_PAGE_SIZE") / MIB
+    return pages * os.sysconf("SC_PAGE_SIZE") / MIB + _decoder_mb("VmRSS")
+
+
+def _decoder_mb(field: str) -> float:
+    """Return a figure of the decoding process; 0 without one, or where systems do not tell."""
+    pid = decoder().pid
+    if pid is None:
+        return 0.0
+    try:
+        status = Path(f"/proc/{pid}/status").read_text(encoding="ascii")
+    except OSError:
+        return 0.0
+    found = [line.split()[1] for line in status.splitlines() if line.startswith(f"{field}:")]
+    return float(found[0]) / 1024 if found else 0.0
 
 
 class PeakMeter:

@@ -12,6 +12,7 @@ from pathlib import Path
 from medvit.errors import MedvitError, ReadError
 from medvit.findings.finding import CaseResult
 from medvit.io.case import Case, Reason
+from medvit.io.decoding.process import DecoderError
 from medvit.io.scratch import UNTIL_EXIT, Scratch
 from pipelines.scanning.detectors import Detector
 from pipelines.scanning.examine import Fraction, Outcome, examine
@@ -22,6 +23,7 @@ from pipelines.scanning.memory import PeakMeter
 logger = logging.getLogger(__name__)
 
 MODEL_FAILED = "model_failed"
+NO_DECODER = "no_decoder"
 INTERNAL_ERROR = "internal_error"
 ERROR_LOG = "errors.log"
 
@@ -71,6 +73,10 @@ def _outcome_of(case: Case, job: Callable[[], Outcome], run: Path) -> Outcome:
     except ReadError as error:
         message = f"{error.message}; {error.hint}" if error.hint else error.message
         return Outcome("fail", (Reason(error.reason, message),))
+    except DecoderError as error:
+        return Outcome(
+            "fail", (Reason(NO_DECODER, f"{case.source}: {error.message}; {error.hint}"),)
+        )
     except MedvitError as error:
         return Outcome("fail", (Reason(MODEL_FAILED, f"{case.source}: {error.message}"),))
     except Exception as error:

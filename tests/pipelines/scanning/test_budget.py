@@ -20,7 +20,7 @@ def test_a_refused_case_takes_nothing() -> None:
 
 def test_an_image_takes_the_classifier_and_its_pixels() -> None:
     judged = Triage("accept", SOUND, (1, 1024, 1024))
-    assert predict_peak_mb(judged, held_mb=300) == 300 + 90 + 96  # 96 bytes x 2**20 pixels
+    assert predict_peak_mb(judged, held_mb=300) == 300 + 90 + 60 + 96  # 96 bytes x 2**20
 
 
 def test_a_small_scan_takes_its_planes_and_one_tile() -> None:
