@@ -12,7 +12,7 @@ SNIFF_BYTES = 132
 """Enough to see the DICOM mark after the 128 bytes of preamble."""
 
 DICOM_SUFFIXES = frozenset({".dcm", ".dicom"})
-IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff"})
+IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".gif", ".webp"})
 VOLUME_ENDINGS = (".nii", ".nii.gz", ".mha", ".mhd", ".nrrd", ".nhdr")
 """Names of volumes; `.raw`, `.zraw` and `.img` hold the voxels of a header beside them."""
 
