@@ -11,9 +11,7 @@ from medvit.io.chunk_cache import ChunkCache
 from medvit.io.dicom_blocks import block_reader
 from medvit.io.dicom_header import SliceHeader, read_headers
 from medvit.io.dicom_repair import Plan, plan_series
-from medvit.io.os_errors import unreadable
 from medvit.io.planes import CACHE_BYTES
-from medvit.io.sniff import SNIFF_BYTES, claims_dicom, has_mark, starts_like_dicom
 from medvit.io.verdict import Triage, readable
 from medvit.volume.straight import read_straight
 from medvit.volume.volume import SliceOrigin, Volume
@@ -60,8 +58,6 @@ def read_series(files: Sequence[Path]) -> list[SliceHeader]:
     Raises:
         ReadError: If one file cannot be opened or is not DICOM.
     """
-    for path in files:
-        _check_is_dicom(path)
     return [header for path in files for header in read_headers(path)]
 
 
@@ -84,17 +80,3 @@ def open_plan(
 
 def _origin_of(header: SliceHeader) -> SliceOrigin:
     return SliceOrigin(header.path, header.frame, header.sop_uid, header.instance_number)
-
-
-def _check_is_dicom(path: Path) -> None:
-    try:
-        with path.open("rb", buffering=0) as file:
-            head = file.read(SNIFF_BYTES)
-    except OSError as error:
-        raise unreadable(path, error) from error
-    if has_mark(head) or starts_like_dicom(head):
-        return
-    what = "is empty" if not head else "does not start like a DICOM file"
-    name = "for all its name" if claims_dicom(path) else "and has no known suffix"
-    msg = f"{path.name}: {what}, {name}"
-    raise ReadError(msg, reason="not_dicom", hint="export it again or leave it out")

@@ -32,9 +32,8 @@ WINDOW_BYTES = 1 << 15
 META_TAGS = frozenset({0x00020002, 0x00020010})
 """SOP class and transfer syntax, as the file meta information names them."""
 
-SEQUENCE_TAGS = frozenset(
+FRAME_GROUPS = frozenset(
     {
-        0x00041220,  # DirectoryRecordSequence
         0x00189314,  # CTReconstructionSequence
         0x00189329,  # CTImageFrameTypeSequence
         0x00209111,  # FrameContentSequence
@@ -42,10 +41,13 @@ SEQUENCE_TAGS = frozenset(
         0x00209116,  # PlaneOrientationSequence
         0x00289110,  # PixelMeasuresSequence
         0x00289145,  # PixelValueTransformationSequence
-        0x52009229,  # SharedFunctionalGroupsSequence
-        0x52009230,  # PerFrameFunctionalGroupsSequence
     }
 )
+"""Functional groups of multi-frame images (PS3.3, C.7.6.16)."""
+
+DIRECTORY_RECORDS = 0x00041220
+SHARED_GROUPS, PER_FRAME_GROUPS = 0x52009229, 0x52009230
+SEQUENCE_TAGS = FRAME_GROUPS | {DIRECTORY_RECORDS, SHARED_GROUPS, PER_FRAME_GROUPS}
 """Sequences that are entered; in an implicit data set nothing else tells them from values."""
 
 _ITEM, _ITEM_END, _SEQUENCE_END = 0xFFFEE000, 0xFFFEE00D, 0xFFFEE0DD

@@ -5,23 +5,19 @@ PS3.3, C.7.6.16: values shared by all frames, overridden by those of the frame.
 
 from __future__ import annotations
 
-from medvit.io.dicom_elements import Element, Elements, Found, read_items
+from medvit.io.dicom_elements import (
+    FRAME_GROUPS,
+    PER_FRAME_GROUPS,
+    SHARED_GROUPS,
+    Element,
+    Elements,
+    Found,
+    read_items,
+)
 from medvit.io.dicom_values import TAGS
 
-SHARED_GROUPS, PER_FRAME_GROUPS = 0x52009229, 0x52009230
 FRAME_SEQUENCES = frozenset({SHARED_GROUPS, PER_FRAME_GROUPS})
 
-_GROUPS = frozenset(
-    {
-        0x00189314,  # CTReconstructionSequence
-        0x00189329,  # CTImageFrameTypeSequence
-        0x00209111,  # FrameContentSequence
-        0x00209113,  # PlanePositionSequence
-        0x00209116,  # PlaneOrientationSequence
-        0x00289110,  # PixelMeasuresSequence
-        0x00289145,  # PixelValueTransformationSequence
-    }
-)
 _WANTED = frozenset(TAGS.values())
 
 
@@ -44,7 +40,7 @@ def read_frames(elements: Elements, found: Found, *, is_implicit: bool) -> list[
 def _items(elements: Elements, sequence: Element, *, is_implicit: bool) -> list[dict[int, bytes]]:
     """Return, for each item, the values of all its groups."""
     found = []
-    for item in read_items(elements, sequence, _GROUPS, is_implicit=is_implicit):
+    for item in read_items(elements, sequence, FRAME_GROUPS, is_implicit=is_implicit):
         values: dict[int, bytes] = {}
         for group in item.sequences.values():
             for part in read_items(elements, group, _WANTED, is_implicit=is_implicit):

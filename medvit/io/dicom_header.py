@@ -25,7 +25,7 @@ from medvit.io.dicom_frames import FRAME_SEQUENCES, read_frames
 from medvit.io.dicom_inflate import DEFLATED, MOST_HEADER_BYTES, InflatedFile
 from medvit.io.dicom_values import TAGS, Values, plain_uid
 from medvit.io.os_errors import unreadable
-from medvit.io.sniff import has_mark, starts_like_dicom
+from medvit.io.sniff import claims_dicom, has_mark, starts_like_dicom
 
 CACHED_HEADERS = 16384
 """Files whose headers are kept, so that discovery, triage and reading parse a file once;
@@ -164,10 +164,17 @@ def _not_dicom(path: Path, why: str) -> ReadError:
     return ReadError(msg, reason="not_dicom", hint="export the file again")
 
 
+def _unlike_dicom(path: Path, head: bytes) -> ReadError:
+    what = "is empty" if not head else "does not start like a DICOM file"
+    name = "for all its name" if claims_dicom(path) else "and has no known suffix"
+    msg = f"{path.name}: {what}, {name}"
+    return ReadError(msg, reason="not_dicom", hint="export it again or leave it out")
+
+
 def _parse(path: Path, file: BinaryIO, file_bytes: int) -> tuple[SliceHeader, ...]:
     head = file.read(WINDOW_BYTES)
     if not has_mark(head) and not starts_like_dicom(head):
-        raise _not_dicom(path, "it does not start like it")
+        raise _unlike_dicom(path, head)
     elements = Elements(file, head)
     meta = walk_meta(elements)
     syntax = plain_uid(meta.values.get(TAGS["TransferSyntaxUID"], b"").decode("latin-1"))

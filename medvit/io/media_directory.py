@@ -9,6 +9,7 @@ from pathlib import Path
 
 from medvit.errors import ReadError
 from medvit.io.dicom_elements import (
+    DIRECTORY_RECORDS,
     WINDOW_BYTES,
     DicomSyntaxError,
     Elements,
@@ -23,8 +24,6 @@ from medvit.io.os_errors import unreadable
 MEDIA_DIRECTORY = "1.2.840.10008.1.3.10"
 """SOP class of a DICOMDIR: a table of contents, not a case."""
 
-_RECORDS = 0x00041220
-
 
 def referenced_files(path: Path) -> frozenset[str]:
     """Return the files that a DICOMDIR lists, relative to its folder, in capitals.
@@ -36,11 +35,13 @@ def referenced_files(path: Path) -> frozenset[str]:
         with path.open("rb") as file:
             elements = Elements(file, file.read(WINDOW_BYTES))
             start = walk_meta(elements).end
-            found = walk(elements, start, frozenset({_RECORDS}), is_implicit=False)
-            if _RECORDS not in found.sequences:
+            found = walk(elements, start, frozenset({DIRECTORY_RECORDS}), is_implicit=False)
+            if DIRECTORY_RECORDS not in found.sequences:
                 return frozenset()
             wanted = frozenset({TAGS["ReferencedFileID"]})
-            records = read_items(elements, found.sequences[_RECORDS], wanted, is_implicit=False)
+            records = read_items(
+                elements, found.sequences[DIRECTORY_RECORDS], wanted, is_implicit=False
+            )
     except OSError as error:
         raise unreadable(path, error) from error
     except DicomSyntaxError as error:
