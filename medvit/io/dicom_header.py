@@ -89,6 +89,7 @@ class SliceHeader:
 
     Attributes:
         frame: Number of the frame in a multi-frame file, from 0.
+        patient_hash: Tells patients apart; empty when the file names none.
         instance_number: As the scanner counted; None when absent. Says nothing of the order.
         slope: Rescale slope; None when the file has none. `intercept` likewise.
         bad_values: Keywords whose values break their own type.
@@ -99,6 +100,7 @@ class SliceHeader:
     path: Path
     frame: int
     file_bytes: int
+    patient_hash: str
     study_uid: str
     series_uid: str
     sop_uid: str
@@ -215,6 +217,7 @@ def _header_of(path: Path, file_bytes: int, values: Values, layout: PixelLayout)
         path=path,
         frame=0,
         file_bytes=file_bytes,
+        patient_hash=values.hashed("PatientID"),
         study_uid=values.uid("StudyInstanceUID"),
         series_uid=values.uid("SeriesInstanceUID"),
         sop_uid=values.uid("SOPInstanceUID"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Callable
 
 import numpy as np
@@ -10,7 +11,7 @@ from medvit.io.case import Reason
 from medvit.io.dicom_fragments import walk_fragments
 from medvit.io.dicom_geometry import ORIENTATION_TOLERANCE
 from medvit.io.dicom_header import BIG_ENDIAN, SliceHeader
-from medvit.io.dicom_inflate import DEFLATED
+from medvit.io.dicom_inflate import DEFLATED, inflated
 from medvit.io.dicom_pixels import decoder_problem, is_native
 from medvit.io.os_errors import unreadable
 
@@ -179,14 +180,14 @@ def _has_sound_pixels(header: SliceHeader) -> Reason | None:
     if not 0 < layout.bits_stored <= layout.high_bit + 1 <= layout.bits_allocated:
         msg = f"{name}: bits allocated, stored and high bit {bits} contradict each other"
         return Reason("bad_value", msg)
-    if header.frame > 0 or header.transfer_syntax == DEFLATED:
-        return None  # asked of the first frame for all; only inflating shows what is there
+    if header.frame > 0:
+        return None  # asked of the first frame for all
     return _native_length(header) if is_native(header) else _fragment_length(header)
 
 
 def _native_length(header: SliceHeader) -> Reason | None:
     layout = header.layout
-    left = header.file_bytes - layout.value_offset
+    left = _dataset_bytes(header) - layout.value_offset
     held = left if layout.declared_bytes is None else min(left, layout.declared_bytes)
     declared = layout.declared_bytes or 0
     # What one row, or one column, too few in the header leaves over.
@@ -201,6 +202,17 @@ def _native_length(header: SliceHeader) -> Reason | None:
         return None
     msg = f"{header.path.name}: {max(held, 0)} of {layout.native_bytes} bytes of pixels are there"
     return Reason("truncated", f"{msg}; copy the file again")
+
+
+def _dataset_bytes(header: SliceHeader) -> int:
+    """Return where the file ends, inflated as far as its pixels go where it is deflated."""
+    if header.transfer_syntax != DEFLATED:
+        return header.file_bytes
+    end = header.layout.value_offset + header.layout.native_bytes
+    try:
+        return len(inflated(header.path, most_bytes=end))
+    except (OSError, zlib.error):
+        return 0  # what could be read before cannot be read now, or breaks off within the pixels
 
 
 def _fragment_length(header: SliceHeader) -> Reason | None:

@@ -31,6 +31,9 @@ MOST_OVERLAP = 0.5
 """The share of its length that an acquisition may lie within another one."""
 
 
+SeriesRule = Callable[[Sequence[SliceHeader]], Reason | None]
+
+
 def judge_slices(headers: Sequence[SliceHeader]) -> tuple[Reason, ...]:
     """Return every reason why slices cannot be read, each by itself, or not together."""
     judged = [judge_file(header) for header in headers]
@@ -181,7 +184,7 @@ def _without_meta(headers: Sequence[SliceHeader]) -> Fault | None:
 
 def _mixed(headers: Sequence[SliceHeader]) -> Reason | None:
     """Return the first way in which slices do not belong together."""
-    for rule in (_sizes, _orientations, _pixel_spacings, _identities, _kernels, _rescale_types):
+    for rule in SERIES_RULES:
         reason = rule(headers)
         if reason is not None:
             return reason
@@ -240,6 +243,16 @@ def _identities(headers: Sequence[SliceHeader]) -> Reason | None:
     return None
 
 
+def _patients(headers: Sequence[SliceHeader]) -> Reason | None:
+    named = [header for header in headers if header.patient_hash]
+    other = _odd_one(named, lambda first, other: first.patient_hash != other.patient_hash)
+    if other is None:
+        return None
+    count = len({header.patient_hash for header in named})
+    msg = f"{_names(named[0], other)}: slices of {count} patients in one series; separate them"
+    return Reason("mixed_series", msg)
+
+
 def _kernels(headers: Sequence[SliceHeader]) -> Reason | None:
     counts = Counter(header.kernel for header in headers if header.kernel)
     if len(counts) < 2:
@@ -258,6 +271,18 @@ def _rescale_types(headers: Sequence[SliceHeader]) -> Reason | None:
         return None
     what = f"rescale types {headers[0].rescale_type!r} and {other.rescale_type!r} in one series"
     return Reason("inconsistent_rescale", f"{_names(headers[0], other)}: {what}; export it again")
+
+
+SERIES_RULES: tuple[SeriesRule, ...] = (
+    _sizes,
+    _orientations,
+    _pixel_spacings,
+    _patients,
+    _identities,
+    _kernels,
+    _rescale_types,
+)
+"""What slices of one series must share, the plainest first."""
 
 
 def _odd_one(

@@ -40,6 +40,7 @@ TAGS = {
     "MediaStorageSOPClassUID": 0x00020002,
     "Modality": 0x00080060,
     "NumberOfFrames": 0x00280008,
+    "PatientID": 0x00100020,
     "PhotometricInterpretation": 0x00280004,
     "PixelRepresentation": 0x00280103,
     "PixelSpacing": 0x00280030,
@@ -92,6 +93,10 @@ class Values:
     def texts(self, keyword: str) -> tuple[str, ...]:
         """Return all values as upper-case text."""
         return self._get(keyword, _text_tuple, ())
+
+    def hashed(self, keyword: str) -> str:
+        """Return a short hash of a value that must not be kept itself, empty when absent."""
+        return self._get(keyword, lambda raw: hashlib.sha256(raw).hexdigest()[:12], "")
 
     def uid(self, keyword: str) -> str:
         """Return a UID; one that breaks the form of UIDs is hashed, as it may hold anything."""

@@ -5,8 +5,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import pydicom
 import pytest
-from pydicom.uid import RLELossless
+from pydicom.uid import DeflatedExplicitVRLittleEndian, RLELossless
 
 from medvit.io.dicom_header import read_header
 from medvit.io.dicom_rules import judge_file
@@ -186,10 +187,17 @@ def test_meta_information_without_transfer_syntax_is_refused_for_that(tmp_path: 
     assert reason.code == "transfer_syntax"
 
 
-def test_the_length_of_deflated_pixels_is_not_that_of_the_file(tmp_path: Path) -> None:
-    sound = read_header(save(ct_slice(CtSeries(), 0), tmp_path / "a.dcm"))
-    deflated = replace(sound, transfer_syntax="1.2.840.10008.1.2.1.99", file_bytes=300)
-    assert judge_file(deflated) is None
+def test_deflated_pixels_are_measured_inflated(tmp_path: Path) -> None:
+    path = save(ct_slice(CtSeries(), 0), tmp_path / "a.dcm")
+    dataset = pydicom.dcmread(path)
+    dataset.file_meta.TransferSyntaxUID = DeflatedExplicitVRLittleEndian
+    dataset.save_as(path, enforce_file_format=True)
+    sound = read_header(path)
+    assert sound.file_bytes < sound.layout.value_offset + sound.layout.native_bytes
+    assert judge_file(sound) is None
+    reason = judge_file(read_header(truncate(path, lost_bytes=60)))
+    assert reason is not None
+    assert reason.code == "truncated"
 
 
 def test_padding_of_less_than_a_side_is_no_contradiction(tmp_path: Path) -> None:

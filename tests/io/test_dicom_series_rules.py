@@ -204,3 +204,14 @@ def test_an_axial_reformat_is_read_and_named(tmp_path: Path) -> None:
     (remark,) = remarks_on(headers)
     assert remark.code == "derived_object"
     assert "interpolated from other slices (MPR)" in remark.message
+
+
+def test_slices_of_two_patients_are_told_apart_without_naming_them(tmp_path: Path) -> None:
+    paths = write_series(tmp_path)
+    edit(paths[3], PatientID="OTHER-ID")
+    edit(paths[4], PatientID=None)
+    (reason,) = judge_slices([read_header(path) for path in paths])
+    assert reason.code == "mixed_series"
+    assert reason.message == (
+        f"{paths[0].name} and {paths[3].name}: slices of 2 patients in one series; separate them"
+    )

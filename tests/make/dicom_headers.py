@@ -30,6 +30,7 @@ def header(
         path=Path(name),
         frame=frame,
         file_bytes=2000,
+        patient_hash="",
         study_uid="1.1",
         series_uid="1.2",
         sop_uid="1.2.3",
