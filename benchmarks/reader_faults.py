@@ -169,7 +169,7 @@ def judge_rival(
     return ("warned" if said else "wrong"), problem + (f" ({said[0][:120]})" if said else "")
 
 
-_ADDRESS = re.compile(r" ?\(?0x[0-9a-f]{6,}\)?|(?<!\S)/\S*/(?=\w+\.[ch]xx)")
+_ADDRESS = re.compile(r" ?\(?0x[0-9a-f]{6,}\)?|(?<!\S)/\S*/(?=\w+\.(?:h|hxx|cxx):)")
 _OWN_AFFAIRS = (DeprecationWarning, PendingDeprecationWarning, FutureWarning, ImportWarning)
 
 

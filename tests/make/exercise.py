@@ -157,21 +157,22 @@ def _restart_peak_mb() -> float:
 
 def _child_peaks_mb() -> list[float]:
     """Return the most that each process begun here and still running ever held."""
-    pids = [
-        pid
-        for path in Path("/proc/self/task").glob("*/children")
-        for pid in path.read_text().split()
-    ]
-    return [_status_mb("VmHWM", pid) for pid in pids]
+    tasks = Path("/proc/self/task").glob("*/children")
+    return [_status_mb("VmHWM", pid) for task in tasks for pid in _read(task).split()]
 
 
 def _status_mb(field: str, pid: str = "self") -> float:
     """Return a figure of /proc/<pid>/status; 0 for a process that has just ended."""
-    try:
-        lines = Path("/proc", pid, "status").read_text().splitlines()
-    except OSError:
-        return 0.0
+    lines = _read(Path("/proc", pid, "status")).splitlines()
     return sum(int(line.split()[1]) / 1024 for line in lines if line.startswith(f"{field}:"))
+
+
+def _read(path: Path) -> str:
+    """Return what /proc says; nothing of a process or thread that has just ended."""
+    try:
+        return path.read_text(encoding="utf-8")
+    except OSError:
+        return ""
 
 
 if __name__ == "__main__":
