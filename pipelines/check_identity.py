@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from medvit.errors import InputError, MedvitError, NothingToDoError
-from medvit.io.dicom_values import PARSE_ERRORS
+from medvit.io.dicom.values import PARSE_ERRORS
 from medvit.io.sniff import has_mark, is_volume_name, starts_like_dicom
 from medvit.report.identity import Identity, identity_of, read_values
 from medvit.report.leaks import Leak, Searcher

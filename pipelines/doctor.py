@@ -62,7 +62,7 @@ def _device(_: Workspace) -> Iterator[Check]:
 
 def _decoders(_: Workspace) -> Iterator[Check]:
     from medvit.io.decoding.process import Decoder
-    from medvit.io.dicom_pixels import CODECS, decoder_problem
+    from medvit.io.dicom.pixels import CODECS, decoder_problem
 
     for syntax, codec in CODECS.items():
         problem = decoder_problem(syntax)

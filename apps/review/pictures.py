@@ -13,7 +13,7 @@ from PIL import Image
 
 from apps.review.access import scratch
 from medvit.io.case import Case
-from medvit.io.raster import RasterImage
+from medvit.io.images.raster import RasterImage
 from medvit.io.readers import read_image
 
 if TYPE_CHECKING:

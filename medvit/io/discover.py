@@ -19,11 +19,11 @@ from pathlib import Path
 from medvit.errors import InputError, ReadError
 from medvit.io.archives import TEMPORARY, Archives
 from medvit.io.case import Case, Kind
-from medvit.io.dicom_header import SliceHeader
-from medvit.io.formats import is_volume_folder
-from medvit.io.media_directory import MEDIA_DIRECTORY, is_listed, referenced_files
+from medvit.io.dicom.header import SliceHeader
+from medvit.io.dicom.media_directory import MEDIA_DIRECTORY, is_listed, referenced_files
 from medvit.io.peek import Peek, peek, peek_all
 from medvit.io.sniff import IMAGE_SUFFIXES, claims_dicom, is_volume_name
+from medvit.io.volumes.formats import is_volume_folder
 from medvit.io.walk import iter_files
 
 FINGERPRINT_BYTES = 64 * 1024

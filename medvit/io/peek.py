@@ -13,9 +13,9 @@ from typing import Literal
 
 from medvit.errors import ReadError
 from medvit.io.archives import is_archive_name
-from medvit.io.dicom_header import SliceHeader, read_header
-from medvit.io.formats import is_volume_folder
+from medvit.io.dicom.header import SliceHeader, read_header
 from medvit.io.sniff import SNIFF_BYTES, FileKind, kind_of
+from medvit.io.volumes.formats import is_volume_folder
 
 WORKERS = 8
 """Threads: reading waits for disks and networks, not for processors."""

@@ -6,12 +6,12 @@ from pathlib import Path
 
 from medvit.errors import InputError, ReadError
 from medvit.io.case import Case
-from medvit.io.dicom import open_dicom
+from medvit.io.dicom.series import open_dicom
 from medvit.io.discover import discover
-from medvit.io.formats import is_volume_file, open_volume_file
-from medvit.io.raster import RasterImage, decode_image
+from medvit.io.images.raster import RasterImage, decode_image
 from medvit.io.scratch import UNTIL_EXIT, Scratch
 from medvit.io.triage import triage
+from medvit.io.volumes.formats import is_volume_file, open_volume_file
 from medvit.volume.volume import Volume
 
 

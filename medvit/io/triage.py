@@ -7,13 +7,13 @@ from pathlib import Path
 from medvit.errors import ReadError
 from medvit.io.archives import is_archive_name
 from medvit.io.case import Case
-from medvit.io.dicom import judge_dicom
-from medvit.io.formats import is_volume_file, judge_volume_file
-from medvit.io.media_directory import is_media_directory
+from medvit.io.dicom.media_directory import is_media_directory
+from medvit.io.dicom.series import judge_dicom
+from medvit.io.images.raster import inspect_image
 from medvit.io.os_errors import unreadable
-from medvit.io.raster import inspect_image
 from medvit.io.scratch import UNTIL_EXIT, Scratch
 from medvit.io.verdict import Triage, readable, refused
+from medvit.io.volumes.formats import is_volume_file, judge_volume_file
 
 
 def triage(case: Case, *, scratch: Scratch = UNTIL_EXIT) -> Triage:

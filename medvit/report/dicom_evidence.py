@@ -16,7 +16,7 @@ from pydicom.dataset import Dataset
 from medvit.errors import ReadError
 from medvit.geometry import Affine, Triple
 from medvit.io.case import Case
-from medvit.io.dicom_header import SliceHeader, read_headers
+from medvit.io.dicom.header import SliceHeader, read_headers
 from medvit.io.readers import open_volume
 from medvit.io.scratch import UNTIL_EXIT, Scratch
 from medvit.report.dicom_subject import pseudonym, subject_of

@@ -14,7 +14,7 @@ from pydicom.tag import BaseTag
 from pydicom.valuerep import DA, TM
 
 from medvit.errors import ReadError
-from medvit.io.dicom_values import PARSE_ERRORS
+from medvit.io.dicom.values import PARSE_ERRORS
 from medvit.io.os_errors import unreadable
 
 HEAD_BYTES = 1 << 20

@@ -22,7 +22,7 @@ from pydicom.dataset import Dataset
 from pydicom.filereader import read_partial
 from pydicom.tag import BaseTag
 
-from medvit.io.dicom_values import PARSE_ERRORS
+from medvit.io.dicom.values import PARSE_ERRORS
 from medvit.report.dicom_subject import NO_DATE
 from medvit.resources import PACKAGE
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from medvit.errors import InputError
-from medvit.io.dicom_header import read_header
+from medvit.io.dicom.header import read_header
 from medvit.io.discover import discover, file_fingerprint
 from tests.make.dicom import (
     CtSeries,

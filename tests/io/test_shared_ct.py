@@ -12,11 +12,11 @@ import numpy as np
 import pytest
 
 from medvit.geometry import lps_to_index
-from medvit.io.dicom import judge_dicom
-from medvit.io.dicom_geometry import stack_slices
-from medvit.io.dicom_header import read_header
-from medvit.io.dicom_pixels import read_stored
-from medvit.io.dicom_series_rules import encoding_faults
+from medvit.io.dicom.geometry import stack_slices
+from medvit.io.dicom.header import read_header
+from medvit.io.dicom.pixels import read_stored
+from medvit.io.dicom.series import judge_dicom
+from medvit.io.dicom.series_rules import encoding_faults
 from medvit.io.discover import discover
 from medvit.io.readers import open_volume, read_image
 from medvit.io.triage import triage

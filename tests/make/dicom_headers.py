@@ -7,8 +7,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from medvit.io.dicom_geometry import Stack, stack_slices
-from medvit.io.dicom_header import PixelLayout, Placement, SliceHeader
+from medvit.io.dicom.geometry import Stack, stack_slices
+from medvit.io.dicom.header import PixelLayout, Placement, SliceHeader
 from tests.make.dicom import AXIAL
 
 LAYOUT = PixelLayout(16, 12, 1, 1, 16, 16, 15, True, "MONOCHROME2", 900, 912, 384)

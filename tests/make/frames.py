@@ -16,7 +16,7 @@ from PIL import Image
 from pydicom.encaps import encapsulate
 from pydicom.uid import UID, ExplicitVRLittleEndian
 
-from medvit.io.dicom_header import SliceHeader, read_header
+from medvit.io.dicom.header import SliceHeader, read_header
 from tests.make.dicom import CtSeries, ct_slice, ramp, save
 from tests.make.jpeg_lossless import encode_jpeg_lossless
 

@@ -64,7 +64,7 @@ def _frame(head: dict[str, Any], body: bytearray) -> Answer:
 
 
 def _image(head: dict[str, Any], body: bytearray) -> Answer:
-    from medvit.io.raster_samples import read_samples  # noqa: PLC0415
+    from medvit.io.images.samples import read_samples  # noqa: PLC0415
 
     samples = read_samples(Path(head["path"]))
     values = samples.values

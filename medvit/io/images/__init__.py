@@ -1,0 +1,1 @@
+"""Images of surfaces, of every depth and kind."""

@@ -1,0 +1,1 @@
+"""Volumes in files of their own: NIfTI, MetaImage, NRRD, OME-Zarr."""
