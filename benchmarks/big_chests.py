@@ -171,7 +171,7 @@ def _finer(plane: NDArray[np.float32], factor: int, axis: int) -> NDArray[np.flo
 def _write_nifti(phantom: Phantom, path: Path) -> None:
     """Write NIfTI-1 slice by slice; the axes (x, y, z) of LPS become those of RAS."""
     depth, height, width = phantom.hu.shape
-    header: Any = nib.Nifti1Header()
+    header: Any = nib.Nifti1Header()  # type: ignore[no-untyped-call]
     header.set_data_dtype(np.int16)
     header.set_data_shape((width, height, depth))
     to_ras = np.diag([-1.0, -1.0, 1.0, 1.0]) @ phantom.affine_lps[:, [2, 1, 0, 3]]
