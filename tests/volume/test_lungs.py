@@ -77,6 +77,40 @@ def test_the_way_a_scan_is_stored_does_not_move_the_lungs() -> None:
     np.testing.assert_allclose(lungs.affine_lps, expected.affine_lps, atol=1e-9)
 
 
+def halved(volume: Volume) -> Volume:
+    """Return the next level of a pyramid: means of 2x2x2 voxels."""
+    hu = volume.read_all()
+    for axis, length in enumerate(hu.shape):
+        pairs = np.arange(0, length, 2)
+        hu = np.add.reduceat(hu, pairs, axis=axis)
+        sizes = np.diff([*pairs, length])
+        hu /= np.moveaxis(np.broadcast_to(sizes, (1, 1, len(sizes))), 2, axis)
+    affine = volume.affine_lps.copy()
+    affine[:3, 3] += affine[:3, :3].sum(axis=1) / 2
+    affine[:3, :3] *= 2
+    return volume_of(hu, affine)
+
+
+def test_a_coarser_level_shows_the_same_lungs() -> None:
+    shape = (110, 90, 112)
+    chest = make_chest(shape, centred_affine(shape, (2.2, 3.6, 3.6)))
+    full, level = find_lungs(chest), find_lungs(halved(chest))
+    assert level.volume_l == pytest.approx(full.volume_l, rel=0.02)
+    assert not level.flagged
+    for one, other in ((full, level), (level, full)):
+        places = index_to_lps(one.affine_lps, np.argwhere(one.mask))
+        assert inside(other).contains(places).mean() > 0.97
+        assert other.region().contains(places).all()
+
+
+def test_thin_and_large_slabs_read_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = find_lungs(make_chest())
+    monkeypatch.setattr("medvit.volume.lungs.SLAB_BYTES", 1)
+    thin = find_lungs(make_chest())
+    assert (thin.mask == whole.mask).all()
+    assert thin.message == whole.message
+
+
 @pytest.mark.parametrize(("slices", "step_mm"), [(16, 2.5), (12, 1.25), (3, 1.0), (25, 8.0)])
 def test_a_part_of_a_scan_and_thick_slices_are_enough(slices: int, step_mm: float) -> None:
     shape = (slices, 64, 80)
@@ -163,6 +197,16 @@ def test_the_known_nodule_of_lidc_is_in_the_lungs(shared_data: Path) -> None:
     nodule = around[(around**2).sum(axis=1) <= 11.675**2] + (56.208, 86.343, -115.868)
     assert inside(lungs).contains(nodule).mean() >= 0.95
     assert lungs.region().contains(nodule).all()
+
+
+@pytest.mark.shared_data
+def test_a_coarser_level_of_a_real_chest_shows_the_same_lungs(shared_data: Path) -> None:
+    volume = open_series(shared_data / "ct" / "chest99")
+    full = find_lungs(volume)
+    level = find_lungs(halved(volume))  # slices 6 mm apart: coarser than any level in use
+    assert level.volume_l == pytest.approx(full.volume_l, rel=0.04)
+    places = index_to_lps(full.affine_lps, np.argwhere(full.mask))
+    assert level.region().contains(places).mean() > 0.99
 
 
 @pytest.mark.shared_data

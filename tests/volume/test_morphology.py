@@ -4,6 +4,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
+from scipy import ndimage
 
 from medvit.volume.morphology import close, dilate, fill_slices, largest_component, open_slices
 
@@ -16,6 +17,32 @@ def test_dilation_reaches_as_far_as_the_radius() -> None:
     grown = dilate(mask, 4.0, spacing_mm=2.0)
     assert np.argwhere(grown[0])[0].tolist() == [1, 3]
     assert grown.sum() == 13  # a disc of radius two voxels
+
+
+@given(masks, st.floats(0.5, 6), st.sampled_from([1.0, 3.0]))
+def test_dilation_agrees_with_the_distance_transform(
+    mask: np.ndarray, radius_mm: float, spacing_mm: float
+) -> None:
+    distance = ndimage.distance_transform_edt(~mask, sampling=spacing_mm)
+    expected = (distance <= radius_mm) & mask.any()
+    assert (dilate(mask, radius_mm, spacing_mm=spacing_mm) == expected).all()
+
+
+@given(masks, st.one_of(st.none(), st.integers(0, 9)))
+def test_filled_holes_agree_with_each_slice_by_itself(
+    mask: np.ndarray, max_voxels: int | None
+) -> None:
+    for plane, filled in zip(mask, fill_slices(mask, max_voxels=max_voxels), strict=True):
+        labels, count = ndimage.label(ndimage.binary_fill_holes(plane) & ~plane)
+        sizes = [int((labels == label).sum()) for label in range(count + 1)]
+        wanted = [k for k in range(1, count + 1) if max_voxels is None or sizes[k] <= max_voxels]
+        assert (filled == (plane | np.isin(labels, wanted))).all()
+
+
+def test_a_far_reach_does_not_overflow() -> None:
+    mask = np.zeros((1, 1, 400), dtype=bool)
+    mask[..., 0] = True
+    assert dilate(mask, 200.0, spacing_mm=1.0).sum() == 201
 
 
 def test_closing_fills_a_dent_in_the_end_slice() -> None:
