@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from typing import ClassVar
 
+CPU_ALLOCATOR_WORDS = "can't allocate memory"
+"""How torch says it on the host, in a RuntimeError."""
+
 
 class MedvitError(Exception):
     """An error with a sentence for people and a way out.
@@ -76,3 +79,10 @@ class ReadError(MedvitError):
     def __init__(self, message: str, *, reason: str, hint: str = "") -> None:
         super().__init__(message, hint=hint)
         self.reason = reason
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an exception says that memory ran out, on the host or a device."""
+    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
+        return True
+    return isinstance(error, RuntimeError) and CPU_ALLOCATOR_WORDS in str(error)

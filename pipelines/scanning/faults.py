@@ -7,11 +7,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from medvit.errors import MedvitError, ReadError
+from medvit.errors import MedvitError, ReadError, is_out_of_memory
 from medvit.resources import PACKAGE
 
 OWN_ROOMS = tuple(PACKAGE.parent / room for room in ("medvit", "pipelines", "apps"))
-CPU_ALLOCATOR_WORDS = "can't allocate memory"
 
 
 @contextmanager
@@ -42,13 +41,6 @@ def blamed_on(source: str) -> Iterator[None]:
         msg = f"{source}: the decoder gave up with {type(error).__name__}"
         hint = "the file is damaged or of a kind nobody expected; export it anew"
         raise ReadError(msg, reason="undecodable", hint=hint) from error
-
-
-def is_out_of_memory(error: BaseException) -> bool:
-    """Whether an exception says that memory ran out, on the host or a device."""
-    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
-        return True
-    return isinstance(error, RuntimeError) and CPU_ALLOCATOR_WORDS in str(error)
 
 
 def is_own(error: BaseException) -> bool:

@@ -9,14 +9,13 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
-from medvit.errors import MedvitError, ReadError
+from medvit.errors import MedvitError, ReadError, is_out_of_memory
 from medvit.findings.finding import CaseResult
 from medvit.io.case import Case, Reason
 from medvit.io.decoding.process import DecoderError
 from medvit.io.scratch import UNTIL_EXIT, Scratch
 from pipelines.scanning.detectors import Detector
 from pipelines.scanning.examine import Fraction, Outcome, examine
-from pipelines.scanning.faults import is_out_of_memory
 from pipelines.scanning.journal import Entry
 from pipelines.scanning.memory import PeakMeter
 

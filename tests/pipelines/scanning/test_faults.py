@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from medvit.errors import ModelError, ReadError
+from medvit.errors import ModelError, ReadError, is_out_of_memory
 from medvit.volume.window import Window
-from pipelines.scanning.faults import blamed_on, is_out_of_memory
+from pipelines.scanning.faults import blamed_on
 
 
 def test_a_decoder_that_gives_up_is_the_fault_of_the_file() -> None:
