@@ -12,10 +12,12 @@ def write_text(path: Path, text: str) -> None:
     write_bytes(path, text.encode())
 
 
-def write_bytes(path: Path, content: bytes) -> None:
+def write_bytes(path: Path, content: bytes, *, must_last: bool = True) -> None:
     """Replace a file so that a reader, or a crash, meets the old or the new content.
 
-    The content is on the disk when this returns.
+    Args:
+        must_last: Wait until the content is on the disk; without it a power cut may leave
+            the file empty, which is good enough for what is written twice a second.
 
     Raises:
         OSError: If the folder is missing, not writable or full; the old file stays.
@@ -27,12 +29,14 @@ def write_bytes(path: Path, content: bytes) -> None:
             os.fchmod(stream.fileno(), 0o666 & ~_umask())
             stream.write(content)
             stream.flush()
-            os.fsync(stream.fileno())
+            if must_last:
+                os.fsync(stream.fileno())
         draft.replace(path)
     except BaseException:
         draft.unlink(missing_ok=True)
         raise
-    sync_folder(path.parent)
+    if must_last:
+        sync_folder(path.parent)
 
 
 def _umask() -> int:

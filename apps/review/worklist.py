@@ -10,6 +10,7 @@ import streamlit as st
 from apps.review import session
 from apps.review.access import open_store
 from apps.review.components import draw_cases
+from apps.review.running import show_running
 from medvit.store.rows import CaseFilter, CaseRow
 from medvit.store.store import Store
 
@@ -27,6 +28,7 @@ def show_worklist() -> None:
     store = open_store()
     counts = [(name, store.list_cases(wanted, limit=1, offset=0)[1]) for name, wanted in COUNTED]
     draw_cases({"part": "counts", "counts": counts}, key="counts", on_open=session.open_case)
+    show_running()
     _draw_filter()
     wanted = session.case_filter()
     page = _page_of(wanted)
