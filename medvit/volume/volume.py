@@ -47,12 +47,14 @@ class Volume:
         read_block: Returns the HU of a box given by three slices with plain bounds.
         origins: For each slice the DICOM slice it was read from, or the nearest one when
             it was resampled; empty for other formats.
+        is_plain: Whether a box costs what it holds: nothing else is decoded for it.
     """
 
     shape: tuple[int, int, int]
     affine_lps: Affine
     read_block: BlockReader
     origins: tuple[SliceOrigin, ...] = ()
+    is_plain: bool = False
 
     def __post_init__(self) -> None:
         if len(self.shape) != 3 or min(self.shape) < 1:
@@ -100,7 +102,7 @@ def volume_of(hu: npt.ArrayLike, affine_lps: Affine) -> Volume:
         return stored[z, y, x].copy()
 
     depth, height, width = stored.shape
-    return Volume((depth, height, width), affine_lps, read_block)
+    return Volume((depth, height, width), affine_lps, read_block, is_plain=True)
 
 
 def _plain(part: slice, length: int) -> slice:

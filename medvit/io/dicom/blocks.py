@@ -39,7 +39,7 @@ def block_reader(
             return hu
         for row, number in enumerate(range(z.start, z.stop)):
             header = headers[number]
-            rows = read_rows(header, y) if _is_plain(header) else planes.plane(number)[y]
+            rows = read_rows(header, y) if is_plain(header) else planes.plane(number)[y]
             slope, intercept = _rescale_of(header)
             rescale_into(hu[row], rows[:, x], slope=slope, intercept=intercept)
         return hu
@@ -58,7 +58,7 @@ def read_slice_hu(header: SliceHeader) -> npt.NDArray[np.float64]:
     return hu
 
 
-def _is_plain(header: SliceHeader) -> bool:
+def is_plain(header: SliceHeader) -> bool:
     """Return whether rows can be read from the file without what lies before them."""
     return is_native(header) and header.transfer_syntax != DEFLATED
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from medvit.errors import ReadError
 from medvit.io.chunk_cache import ChunkCache
-from medvit.io.dicom.blocks import block_reader
+from medvit.io.dicom.blocks import block_reader, is_plain
 from medvit.io.dicom.header import SliceHeader, read_headers
 from medvit.io.dicom.repair import Plan, plan_series
 from medvit.io.planes import CACHE_BYTES
@@ -46,10 +46,19 @@ def open_dicom(files: Sequence[Path], *, cache: ChunkCache | None = None) -> Vol
     Raises:
         ReadError: With the reason, if the series cannot be trusted.
     """
+    return open_plan(plan_of(files), cache=cache)
+
+
+def plan_of(files: Sequence[Path]) -> Plan:
+    """Return how the files of one series become a volume.
+
+    Raises:
+        ReadError: With the reason, if the series cannot be trusted.
+    """
     plan = plan_series(read_series(files))
     if not isinstance(plan, Plan):
         raise ReadError(plan[0].message, reason=plan[0].code)
-    return open_plan(plan, cache=cache)
+    return plan
 
 
 def read_series(files: Sequence[Path]) -> list[SliceHeader]:
@@ -75,7 +84,8 @@ def open_plan(
     if plan.straight is not None:
         read_block = partial(read_straight, plan.straight, read_block)
     origins = tuple(_origin_of(plan.stack.headers[number]) for number in plan.sources)
-    return Volume(plan.shape, plan.affine_lps, read_block, origins)
+    plain = plan.straight is None and all(map(is_plain, plan.stack.headers))
+    return Volume(plan.shape, plan.affine_lps, read_block, origins, plain)
 
 
 def _origin_of(header: SliceHeader) -> SliceOrigin:

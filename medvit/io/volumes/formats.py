@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 from medvit.io.chunk_cache import ChunkCache
@@ -11,9 +12,10 @@ from medvit.io.volumes.grid import StoredGrid
 from medvit.io.volumes.metaimage import read_metaimage
 from medvit.io.volumes.nifti import read_nifti
 from medvit.io.volumes.nrrd import read_nrrd
-from medvit.io.volumes.ome_zarr import FOLDER_ENDING, is_zarr_folder, read_ome_zarr
+from medvit.io.volumes.ome_zarr import FOLDER_ENDING, ZarrVoxels, is_zarr_folder, read_ome_zarr
+from medvit.io.volumes.passing_voxels import PassingVoxels, passes_forward
 from medvit.io.volumes.stored_volume import check_hu, volume_over
-from medvit.io.volumes.stored_voxels import StreamedVoxels, Voxels, voxels_of
+from medvit.io.volumes.stored_voxels import PlainVoxels, StreamedVoxels, Voxels, voxels_of
 from medvit.io.volumes.voxel_file import VoxelFile
 from medvit.volume.volume import Volume
 
@@ -27,6 +29,22 @@ FILE_READERS: dict[str, Callable[[Path], tuple[StoredGrid, VoxelFile]]] = {
     ".nhdr": read_nrrd,
 }
 """By the ending of a name: the function that reads a header."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class PackedVolume:
+    """A volume of packed voxels, opened in two ways.
+
+    Attributes:
+        volume: For boxes in any order; whether they are HU was not looked at.
+        passing: For reading once from the first slice to the last, which tells whether all
+            is there and HU. Needs no room on the disk if slices lie in the file in order.
+        voxel_path: The file that the voxels are in.
+    """
+
+    volume: Volume
+    passing: Volume
+    voxel_path: Path
 
 
 def is_volume_file(path: Path) -> bool:
@@ -59,7 +77,31 @@ def open_volume_file(path: Path, *, cache: ChunkCache | None = None) -> Volume:
     Raises:
         ReadError: With the reason, if it cannot be trusted.
     """
-    return volume_over(*_trusted(path, cache))
+    grid, voxels = _trusted(path, cache)
+    is_plain = isinstance(voxels, PlainVoxels | ZarrVoxels)
+    return volume_over(grid, voxels, is_plain=is_plain)
+
+
+def open_packed_file(path: Path, *, cache: ChunkCache | None = None) -> PackedVolume | None:
+    """Open a volume file whose voxels are packed; None when they are not.
+
+    Args:
+        cache: As in `open_volume_file`.
+
+    Raises:
+        ReadError: With the reason, if its header cannot be trusted.
+    """
+    if path.name.lower().endswith(FOLDER_ENDING):
+        return None
+    grid, file = _header_of(path)
+    if not file.packing:
+        return None
+    anywhere = voxels_of(grid.header, file, cache)
+    passing: Voxels = PassingVoxels(grid.header, file)
+    if not passes_forward(grid):
+        check_hu(grid, StreamedVoxels(grid.header, file))
+        passing = anywhere
+    return PackedVolume(volume_over(grid, anywhere), volume_over(grid, passing), file.path)
 
 
 def _trusted(path: Path, cache: ChunkCache | None) -> tuple[StoredGrid, Voxels]:
@@ -67,13 +109,18 @@ def _trusted(path: Path, cache: ChunkCache | None) -> tuple[StoredGrid, Voxels]:
         grid, chunks = read_ome_zarr(path)
         check_hu(grid, chunks)
         return grid, chunks
-    read_header = next(
-        read for ending, read in FILE_READERS.items() if path.name.lower().endswith(ending)
-    )
-    grid, file = read_header(path)
-    file.check_holds(grid.header)
+    grid, file = _header_of(path)
     voxels = voxels_of(grid.header, file, cache)
     # Without a cache nothing is unpacked to disk before a box is asked for.
     look = StreamedVoxels(grid.header, file) if file.packing and cache is None else voxels
     check_hu(grid, look)
     return grid, voxels
+
+
+def _header_of(path: Path) -> tuple[StoredGrid, VoxelFile]:
+    read_header = next(
+        read for ending, read in FILE_READERS.items() if path.name.lower().endswith(ending)
+    )
+    grid, file = read_header(path)
+    file.check_holds(grid.header)
+    return grid, file

@@ -126,7 +126,7 @@ class TemporaryVoxels:
     def _unpack(self) -> PlainVoxels:
         target = tempfile.TemporaryFile(buffering=0)  # noqa: SIM115 (lives as long as the volume)
         try:
-            for _, chunk in _iter_chunks(self._header, self._file):
+            for _, chunk in iter_chunks(self._header, self._file):
                 self._write(target, chunk)
         except BaseException:
             target.close()
@@ -185,7 +185,7 @@ class CachedVoxels:
         trusted before another pass came to the end.
         """
         try:
-            for index, chunk in _iter_chunks(self._header, self._file):
+            for index, chunk in iter_chunks(self._header, self._file):
                 self._cache.put(self._key, index, chunk)
         except ReadError:
             self._cache.discard(self._key)
@@ -215,7 +215,7 @@ def _cached_bytes(header: StoredHeader) -> int:
     return header.voxel_bytes + chunks * HEADER_BYTES
 
 
-def _iter_chunks(header: StoredHeader, file: VoxelFile) -> Iterator[tuple[int, Chunk]]:
+def iter_chunks(header: StoredHeader, file: VoxelFile) -> Iterator[tuple[int, Chunk]]:
     """Unpack all voxels in one pass, a few planes at a time.
 
     The last of them come only when the check sum behind them is right.

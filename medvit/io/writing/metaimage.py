@@ -10,7 +10,8 @@ import numpy as np
 
 from medvit.errors import InputError
 from medvit.io.writing.drafts import draft_file
-from medvit.io.writing.slabs import FRACTIONAL, WHOLE, Progress, Slab, write_exactly
+from medvit.io.writing.slabs import FRACTIONAL, WHOLE, Progress, write_exactly
+from medvit.volume.levels import Slab
 from medvit.volume.volume import Volume
 
 ELEMENT_TYPES = {WHOLE: "MET_SHORT", FRACTIONAL: "MET_FLOAT"}

@@ -15,7 +15,8 @@ import numpy as np
 from medvit.errors import InputError
 from medvit.geometry import Affine
 from medvit.io.writing.drafts import draft_file
-from medvit.io.writing.slabs import Progress, Slab, write_exactly
+from medvit.io.writing.slabs import Progress, write_exactly
+from medvit.volume.levels import Slab
 from medvit.volume.volume import Volume
 
 MOST_VOXELS_AN_AXIS = 32767

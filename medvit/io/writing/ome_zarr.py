@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,40 +12,59 @@ import zarr
 from zarr.codecs import BloscCodec, Crc32cCodec
 
 from medvit.geometry import Affine
+from medvit.io.writing.cascade import Target, pour_volume, slab_depth
 from medvit.io.writing.drafts import draft_folder
-from medvit.io.writing.levels import Level, affine_of_level, halve, plan_levels
-from medvit.io.writing.slabs import FRACTIONAL, SLAB_BYTES, Progress, Slab, write_exactly
+from medvit.io.writing.slabs import SLAB_BYTES, Progress, in_exact_type
+from medvit.volume.levels import Kind, Level, affine_of_level, plan_levels
 from medvit.volume.volume import Volume
 
 OME_VERSION = "0.5"
 AXES = ("z", "y", "x")
 
 CHUNK_VOXELS = 64**3
-DEEPEST_CHUNK = 64
 SHARD_SIDE = 256
 """Voxels along y and x of one file; along z a file is one chunk deep, so it is written once."""
 
-ABOUT_LEVELS = "mean over 2 voxels along each axis that is halved; int16 values are rounded"
+SMALL = BloscCodec(cname="zstd", clevel=3, shuffle="shuffle")
+"""For volumes that are kept and sent."""
+
+FAST = BloscCodec(cname="lz4", clevel=5, shuffle="shuffle")
+"""For volumes that are read soon: a chest becomes 1.5 times smaller in a third of the time."""
+
+PARTS: dict[Kind, str] = {"mean": "", "min": "lows/", "max": "highs/"}
+"""In front of the number of a level: where the group holds what was made of its voxels."""
+
+ABOUT_LEVELS: dict[Kind, str] = {
+    "mean": "mean over 2 voxels along each axis that is halved; int16 values are rounded",
+    "min": "least of 2 voxels along each axis that is halved",
+    "max": "largest of 2 voxels along each axis that is halved",
+}
 ABOUT_PLACE = (
     "scale and translation are mm along the axes of the volume: LPS coordinates when the axes "
     "are those of the patient, LPS turned to them when they are not"
 )
 
 
-@dataclass(slots=True)
-class _LevelArray:
-    """An array that is filled along z, with what waits for its next slab.
+@dataclass(frozen=True, slots=True)
+class GroupForm:
+    """What an OME-Zarr group holds of a volume.
 
     Attributes:
-        depth: Slices of a slab: those of a chunk.
-        waiting: Parts of the next slab, float32.
+        levels: Of the pyramid, the volume itself first.
+        first: Number of the finest level that is stored, by what is made of voxels.
+        codec: How chunks are packed.
+        source_case: Case id that goes into the attributes.
     """
 
-    array: zarr.Array[Any]
-    level: Level
-    depth: int
-    start: int = 0
-    waiting: list[Slab] = field(default_factory=list)
+    levels: Sequence[Level]
+    first: Mapping[Kind, int]
+    codec: BloscCodec = SMALL
+    source_case: str = ""
+
+    def arrays(self) -> Iterator[tuple[Kind, int]]:
+        """Yield kind and number of each level that is stored."""
+        for kind, first in self.first.items():
+            yield from ((kind, number) for number in range(first, len(self.levels)))
 
 
 def write_ome_zarr(
@@ -55,6 +73,7 @@ def write_ome_zarr(
     *,
     progress: Progress | None = None,
     source_case: str = "",
+    slab_bytes: int = SLAB_BYTES,
 ) -> np.dtype[Any]:
     """Write a volume as an OME-Zarr pyramid and return the type of its voxels.
 
@@ -66,39 +85,51 @@ def write_ome_zarr(
     Args:
         folder: Takes the place of what bears this name.
         source_case: Case id that goes into the attributes.
+        slab_bytes: Most that a slab takes as float32.
 
     Raises:
         ReadError: If the volume cannot be read.
         OSError: If a file cannot be written; nothing is left of the folder.
     """
     levels = plan_levels(volume.shape, volume.affine_lps)
+    form = GroupForm(levels, {"mean": 0}, source_case=source_case)
     with draft_folder(folder) as draft:
-
-        def write(dtype: np.dtype[Any], slabs: Iterator[Slab]) -> None:
-            group = zarr.create_group(draft, zarr_format=3, overwrite=True)
-            arrays = [_create(group, number, level, dtype) for number, level in enumerate(levels)]
-            _fill(arrays, slabs)
-            group.attrs.put(_attributes(volume, levels, source_case))
-
-        depth = slab_depth(volume.shape)
-        return write_exactly(volume, write, depth=depth, progress=progress)
+        return fill_group(draft, volume, form, progress=progress, slab_bytes=slab_bytes)
 
 
-def slab_depth(shape: tuple[int, int, int]) -> int:
-    """Return how many slices of a level are written at once: a power of two, at least 2.
+def fill_group(
+    folder: Path,
+    volume: Volume,
+    form: GroupForm,
+    *,
+    progress: Progress | None = None,
+    slab_bytes: int = SLAB_BYTES,
+) -> np.dtype[Any]:
+    """Fill an empty folder with an OME-Zarr group of a volume; as `write_ome_zarr`."""
+
+    def write(dtype: np.dtype[Any]) -> None:
+        group = zarr.create_group(folder, zarr_format=3, overwrite=True)
+        targets: list[dict[Kind, Target]] = [{} for _ in form.levels]
+        for kind, number in form.arrays():
+            targets[number][kind] = _create(group, (kind, number), form, dtype, slab_bytes)
+        pour_volume(volume, form.levels, targets, dtype, progress=progress, slab_bytes=slab_bytes)
+        group.attrs.put(group_attributes(volume.affine_lps, form))
+
+    return in_exact_type(write)
+
+
+def array_path(kind: Kind, number: int) -> str:
+    """Return where a group holds a level.
 
     Examples:
-        >>> slab_depth((400, 512, 512)), slab_depth((400, 2048, 2048))
-        (64, 4)
+        >>> array_path("mean", 1), array_path("max", 1)
+        ('1', 'highs/1')
     """
-    depth = DEEPEST_CHUNK
-    while depth > 2 and depth * shape[1] * shape[2] * 4 > SLAB_BYTES:
-        depth //= 2
-    return depth
+    return f"{PARTS[kind]}{number}"
 
 
 def chunks_and_shards(
-    shape: tuple[int, int, int],
+    shape: tuple[int, int, int], slab_bytes: int = SLAB_BYTES
 ) -> tuple[tuple[int, int, int], tuple[int, int, int]]:
     """Return the voxels of a chunk and of a file along `(z, y, x)`.
 
@@ -108,7 +139,7 @@ def chunks_and_shards(
         >>> chunks_and_shards((50, 2048, 40))
         ((50, 64, 40), (50, 256, 40))
     """
-    deepest = slab_depth(shape)
+    deepest = slab_depth(shape, slab_bytes)
     side = 64
     while deepest * (2 * side) ** 2 <= CHUNK_VOXELS and side < SHARD_SIDE:
         side *= 2
@@ -121,80 +152,65 @@ def chunks_and_shards(
     return (depth, height, width), (depth, rows, columns)
 
 
-def _create(group: zarr.Group, number: int, level: Level, dtype: np.dtype[Any]) -> _LevelArray:
-    chunks, shards = chunks_and_shards(level.shape)
-    array = group.create_array(
-        str(number),
-        shape=level.shape,
+def _create(
+    group: zarr.Group,
+    place: tuple[Kind, int],
+    form: GroupForm,
+    dtype: np.dtype[Any],
+    slab_bytes: int,
+) -> zarr.Array[Any]:
+    shape = form.levels[place[1]].shape
+    chunks, shards = chunks_and_shards(shape, slab_bytes)
+    return group.create_array(
+        array_path(*place),
+        shape=shape,
         dtype=dtype,
         chunks=chunks,
         shards=shards,
-        compressors=[BloscCodec(cname="zstd", clevel=3, shuffle="shuffle"), Crc32cCodec()],
+        compressors=[form.codec, Crc32cCodec()],
         fill_value=0,
         dimension_names=AXES,
         # Every file is there, so that one that is missing can be told from one full of zeros.
         config={"write_empty_chunks": True},
     )
-    return _LevelArray(array, level, slab_depth(level.shape))
 
 
-def _fill(arrays: list[_LevelArray], slabs: Iterable[Slab]) -> None:
-    """Write the finest level slab by slab, and from each slab what it adds to the coarser ones."""
-    # Zarr writes in threads of its own. An interruption waits here for the slab at hand, or
-    # they would go on to write into a folder that is being removed.
-    with ThreadPoolExecutor(1) as writer:
-
-        def store(part: _LevelArray, slab: Slab) -> None:
-            stop = part.start + len(slab)
-            writer.submit(part.array.__setitem__, slice(part.start, stop), slab).result()
-            part.start = stop
-
-        for slab in slabs:
-            store(arrays[0], slab)
-            _add(arrays[1:], slab.astype(np.float32), store)
-
-
-def _add(coarser: list[_LevelArray], hu: Slab, store: Callable[[_LevelArray, Slab], None]) -> None:
-    """Add what a slab of one level means for the levels above it; each is rounded once."""
-    if not coarser:
-        return
-    here = coarser[0]
-    here.waiting.append(halve(hu, here.level.halved))
-    held = sum(len(part) for part in here.waiting)
-    if held < here.depth and here.start + held < here.level.shape[0]:
-        return
-    full = np.concatenate(here.waiting)
-    here.waiting.clear()
-    is_float = here.array.dtype == FRACTIONAL
-    store(here, full if is_float else np.rint(full).astype(here.array.dtype))
-    _add(coarser[1:], full, store)
-
-
-def _attributes(volume: Volume, levels: list[Level], source_case: str) -> dict[str, Any]:
-    multiscale = {
-        "axes": [{"name": name, "type": "space", "unit": "millimeter"} for name in AXES],
-        "datasets": [
-            {"path": str(number), "coordinateTransformations": _transformations(volume, level)}
-            for number, level in enumerate(levels)
-        ],
-        "type": "mean",
-        "metadata": {"description": ABOUT_LEVELS, "method": "medvit.io.writing.levels.halve"},
-    }
+def group_attributes(affine_lps: Affine, form: GroupForm) -> dict[str, Any]:
+    """Return the attributes of a group, where its volume lies among them."""
+    finest = affine_of_level(affine_lps, form.levels[form.first["mean"]].factors)
     return {
-        "ome": {"version": OME_VERSION, "multiscales": [multiscale]},
+        "ome": {
+            "version": OME_VERSION,
+            "multiscales": [_multiscale(affine_lps, form, kind) for kind in form.first],
+        },
         "medvit": {
             "space": "LPS",
-            "affine_lps_zyx": volume.affine_lps.tolist(),
-            "source_case": source_case,
+            "affine_lps_zyx": finest.tolist(),
+            "source_case": form.source_case,
             "values": "HU",
             "coordinate_transformations": ABOUT_PLACE,
         },
     }
 
 
-def _transformations(volume: Volume, level: Level) -> list[dict[str, Any]]:
+def _multiscale(affine_lps: Affine, form: GroupForm, kind: Kind) -> dict[str, Any]:
+    return {
+        "axes": [{"name": name, "type": "space", "unit": "millimeter"} for name in AXES],
+        "datasets": [
+            {
+                "path": array_path(kind, number),
+                "coordinateTransformations": _transformations(affine_lps, form.levels[number]),
+            }
+            for number in range(form.first[kind], len(form.levels))
+        ],
+        "type": kind,
+        "metadata": {"description": ABOUT_LEVELS[kind], "method": "medvit.volume.levels.halve"},
+    }
+
+
+def _transformations(affine_lps: Affine, level: Level) -> list[dict[str, Any]]:
     """Return the scale and translation of a level; OME-Zarr 0.5 has no rotation."""
-    affine: Affine = affine_of_level(volume.affine_lps, level.factors)
+    affine: Affine = affine_of_level(affine_lps, level.factors)
     scale = np.linalg.norm(affine[:3, :3], axis=0)
     along_axes = (affine[:3, :3] / scale).T @ affine[:3, 3]
     return [

@@ -10,9 +10,8 @@ import zarr
 
 from medvit.errors import ReadError
 from medvit.geometry import affine_from, index_to_lps
-from medvit.io.writing import ome_zarr
-from medvit.io.writing.levels import affine_of_level, halve, plan_levels
 from medvit.io.writing.ome_zarr import write_ome_zarr
+from medvit.volume.levels import affine_of_level, halve, plan_levels
 from medvit.volume.volume import Volume, volume_of
 from tests.io.writing.places import VALUES, any_volume
 
@@ -94,8 +93,8 @@ def test_seams_between_slabs_do_not_show(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, depth: int
 ) -> None:
     hu = noise((37, 150, 20))
-    monkeypatch.setattr(ome_zarr, "SLAB_BYTES", depth * 150 * 20 * 4)
-    write_ome_zarr(volume_of(hu, np.eye(4)), tmp_path / "a")
+    slab_bytes = depth * 150 * 20 * 4
+    write_ome_zarr(volume_of(hu, np.eye(4)), tmp_path / "a", slab_bytes=slab_bytes)
     finest, coarser = array_at(tmp_path / "a", 0), array_at(tmp_path / "a", 1)
     assert finest.shards[0] == min(depth, 37)
     np.testing.assert_array_equal(finest[:], hu)
@@ -133,8 +132,8 @@ def test_fractions_found_late_make_the_whole_pyramid_float(
 ) -> None:
     hu = noise((9, 140, 20))
     hu[-1, -1, -1] += 0.5
-    monkeypatch.setattr(ome_zarr, "SLAB_BYTES", 4 * 140 * 20 * 4)
-    write_ome_zarr(volume_of(hu, np.eye(4)), tmp_path / "a")
+    slab_bytes = 4 * 140 * 20 * 4
+    write_ome_zarr(volume_of(hu, np.eye(4)), tmp_path / "a", slab_bytes=slab_bytes)
     assert array_at(tmp_path / "a", 1).dtype == np.float32
     np.testing.assert_array_equal(array_at(tmp_path / "a", 0)[:], hu)
     np.testing.assert_array_equal(array_at(tmp_path / "a", 1)[:], halve(hu, (2, 2, 2)))
@@ -144,13 +143,14 @@ def test_fractions_found_late_make_the_whole_pyramid_float(
 def test_an_end_in_the_middle_leaves_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: BaseException
 ) -> None:
-    monkeypatch.setattr(ome_zarr, "SLAB_BYTES", 2 * 300 * 300 * 4)
+    slab_bytes = 2 * 300 * 300 * 4
 
     def read_block(z: slice, y: slice, x: slice) -> Any:
         if z.start >= 6:
             raise error
         return noise((z.stop - z.start, 300, 300))
 
+    volume = Volume((9, 300, 300), np.eye(4), read_block)
     with pytest.raises(type(error)):
-        write_ome_zarr(Volume((9, 300, 300), np.eye(4), read_block), tmp_path / "a")
+        write_ome_zarr(volume, tmp_path / "a", slab_bytes=slab_bytes)
     assert not list(tmp_path.iterdir())

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import prod
+from typing import Any, Literal
 
 import numpy as np
+import numpy.typing as npt
 
 from medvit.geometry import Affine, spacing_of
-from medvit.volume.volume import Hu
 
 TOP_SIDE = 128
 """The coarsest level has no side longer than this."""
@@ -16,6 +18,12 @@ NEAR_SPACING = 1.5
 """z is halved with y and x as long as its spacing is at most so many times theirs."""
 
 Shape = tuple[int, int, int]
+Slab = npt.NDArray[Any]
+
+Kind = Literal["mean", "min", "max"]
+"""What a voxel of a coarser level says of those it spans."""
+
+_PAIRED: dict[Kind, np.ufunc] = {"mean": np.add, "min": np.minimum, "max": np.maximum}
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,31 +69,48 @@ def affine_of_level(affine_lps: Affine, factors: Shape) -> Affine:
     return affine
 
 
-def halve(hu: Hu, halved: Shape) -> Hu:
-    """Return the means of blocks of 1 or 2 voxels along each axis.
+def halve(slab: Slab, halved: Shape, kind: Kind = "mean") -> Slab:
+    """Return the mean, least or largest value of blocks of 1 or 2 voxels along each axis.
 
-    Where an odd side leaves half a block, its voxels count twice, as if mirrored.
+    Where an odd side leaves half a block, its voxels count twice, as if mirrored. Of
+    floats a mean is a sum that is scaled once, so it does not depend on the slab.
+
+    Args:
+        slab: `(z, y, x)`; floats when means are asked for.
 
     Examples:
         >>> halve(np.array([[[1, 2, 6], [3, 4, 8]]], np.float32), (1, 2, 2)).tolist()
         [[[2.5, 7.0]]]
+        >>> halve(np.array([[[1, 2, 6], [3, 4, 8]]]), (1, 2, 2), "max").tolist()
+        [[[4, 8]]]
     """
-    for axis, factor in enumerate(halved):
-        if factor == 2:
-            hu = _halve_along(hu, axis)
-    return hu
+    pair = _PAIRED[kind]
+    by_z, by_y, by_x = halved
+    out = np.empty(
+        [-(-side // by) for side, by in zip(slab.shape, halved, strict=True)], slab.dtype
+    )
+    # Plane by plane, so that what is halved thrice stays in the cache of the processor.
+    for row in range(len(out)):
+        plane = slab[by_z * row]
+        if by_z == 2:
+            plane = pair(plane, slab[min(2 * row + 1, len(slab) - 1)])
+        if by_y == 2:
+            plane = _pair_rows(plane, pair)
+        out[row] = _pair_rows(plane.T, pair).T if by_x == 2 else plane
+    if kind == "mean":
+        out *= out.dtype.type(1 / prod(halved))
+    return out
 
 
-def _halve_along(hu: Hu, axis: int) -> Hu:
-    before = (slice(None),) * axis
-    first = hu[(*before, slice(0, None, 2))]
-    second = hu[(*before, slice(1, None, 2))]
-    pairs = second.shape[axis]
-    halves = first.copy()
-    paired = halves[(*before, slice(0, pairs))]
-    paired += second
-    paired *= np.float32(0.5)
-    return halves
+def _pair_rows(plane: Slab, pair: np.ufunc) -> Slab:
+    first, second = plane[0::2], plane[1::2]
+    out = np.empty_like(first)
+    if len(first) == len(second):
+        pair(first, second, out=out)
+        return out
+    pair(first[:-1], second, out=out[:-1])
+    pair(first[-1], first[-1], out=out[-1])
+    return out
 
 
 def _coarser(level: Level, spacing: tuple[float, float, float]) -> Level:

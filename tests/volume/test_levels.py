@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis.strategies import floats, integers, tuples
 
 from medvit.geometry import affine_from
-from medvit.io.writing.levels import TOP_SIDE, halve, plan_levels
+from medvit.volume.levels import TOP_SIDE, Kind, halve, plan_levels
 from medvit.volume.volume import Hu
 
 
@@ -53,8 +53,8 @@ def test_levels_end_small_and_each_covers_the_volume(
             assert (side - 1) * factor < whole <= side * factor
 
 
-def slow_means(hu: Hu, halved: tuple[int, int, int]) -> Hu:
-    """Average blocks one by one; what lies beyond the edge is the voxel at the edge."""
+def slowly_halved(hu: Hu, halved: tuple[int, int, int], kind: Kind) -> Hu:
+    """Look at blocks one by one; what lies beyond the edge is the voxel at the edge."""
     shape = [-(-side // by) for side, by in zip(hu.shape, halved, strict=True)]
     out = np.empty(shape, np.float32)
     for index in np.ndindex(*shape):
@@ -62,16 +62,22 @@ def slow_means(hu: Hu, halved: tuple[int, int, int]) -> Hu:
             hu[tuple(np.minimum(np.multiply(index, halved) + step, np.subtract(hu.shape, 1)))]
             for step in np.ndindex(*halved)
         ]
-        out[index] = np.mean(block)
+        out[index] = {"mean": np.mean(block), "min": np.min(block), "max": np.max(block)}[kind]
     return out
 
 
-@pytest.mark.parametrize("halved", [(1, 1, 1), (1, 2, 2), (2, 2, 2), (2, 1, 1)])
+@pytest.mark.parametrize("kind", ["mean", "min", "max"])
+@pytest.mark.parametrize("halved", [(1, 1, 1), (1, 2, 2), (2, 2, 2), (2, 1, 1), (1, 1, 2)])
 @pytest.mark.parametrize("shape", [(4, 6, 2), (3, 5, 7), (1, 1, 1)])
-def test_halving_is_the_mean_of_blocks(
-    shape: tuple[int, int, int], halved: tuple[int, int, int]
+def test_halving_looks_at_every_voxel_of_a_block(
+    shape: tuple[int, int, int], halved: tuple[int, int, int], kind: Kind
 ) -> None:
     hu = np.random.default_rng(0).integers(-1000, 1000, shape).astype(np.float32)
     before = hu.copy()
-    np.testing.assert_array_equal(halve(hu, halved), slow_means(hu, halved))
+    expected = slowly_halved(hu, halved, kind)
+    np.testing.assert_array_equal(halve(hu, halved, kind), expected)
+    if kind != "mean":
+        whole = halve(hu.astype(np.int16), halved, kind)
+        assert whole.dtype == np.int16
+        np.testing.assert_array_equal(whole, expected)
     np.testing.assert_array_equal(hu, before)
