@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import Future, wait
 from typing import Generic, TypeVar
 
@@ -12,11 +12,11 @@ from medvit.errors import ReadError
 J = TypeVar("J")
 T = TypeVar("T")
 
-TICK_S = 1.0
-"""Waiting is counted in such steps, so that a process that was stopped meanwhile
-(Ctrl-Z, a debugger) does not take its own absence for a stall."""
+STEPS = 20
+"""A wait is counted in so many steps: while the process itself is stopped (Ctrl-Z, a
+suspended machine) at most one of them goes by."""
 
-FAREWELL_S = 2.0
+FAREWELL_S = 1.0
 """An early end waits so long for the reads at hand, so that none goes on behind the
 caller's back."""
 
@@ -29,7 +29,7 @@ def read_ahead(
     depth: int,
     stall_s: float,
     source: str = "the scan",
-) -> Iterator[tuple[J, T]]:
+) -> Generator[tuple[J, T], None, None]:
     """Return each job with what was read for it, in the order of the jobs.
 
     Neither order nor content depends on `workers` and `depth`. An exception of `read`
@@ -65,7 +65,7 @@ def read_ahead(
 
 def _ahead(
     readers: _Readers[J, T], workers: int, stall_s: float, source: str
-) -> Iterator[tuple[J, T]]:
+) -> Generator[tuple[J, T], None, None]:
     """Yield results while readers work, and end the readers however this ends."""
     jobs = readers.jobs
     try:
@@ -83,10 +83,7 @@ def _ahead(
 
 def _is_done(result: Future[T], *, within_s: float) -> bool:
     """Wait for a result, counting only time in which this process ran."""
-    left_s = within_s
-    while left_s > 0 and not wait([result], timeout=min(TICK_S, left_s)).done:
-        left_s -= TICK_S
-    return result.done()
+    return any(wait([result], timeout=within_s / STEPS).done for _ in range(STEPS))
 
 
 class _Readers(Generic[J, T]):
