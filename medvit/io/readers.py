@@ -6,13 +6,17 @@ from pathlib import Path
 
 from medvit.errors import InputError, ReadError
 from medvit.io.case import Case
-from medvit.io.dicom.series import open_dicom
+from medvit.io.dicom.series import open_dicom, open_plan, plan_of
 from medvit.io.discover import discover
 from medvit.io.images.raster import RasterImage, decode_image
 from medvit.io.scratch import UNTIL_EXIT, Scratch
+from medvit.io.source import Source
 from medvit.io.triage import triage
-from medvit.io.volumes.formats import is_volume_file, open_volume_file
+from medvit.io.volumes.formats import is_volume_file, open_volume_file, open_volume_source
 from medvit.volume.volume import Volume
+
+PASSING_BYTES = 8 * 1024 * 1024
+"""Room for decoded planes in a pass: a straightened slice is made of two."""
 
 
 def open_volume(source: Path | str | Case, *, scratch: Scratch = UNTIL_EXIT) -> Volume:
@@ -27,11 +31,29 @@ def open_volume(source: Path | str | Case, *, scratch: Scratch = UNTIL_EXIT) -> 
         ReadError: With the reason, if there is no volume that can be trusted, or more
             than one.
     """
-    case = source if isinstance(source, Case) else _only_volume(Path(source), scratch)
-    files = tuple(map(scratch.archives.local, case.files))
+    files = _files_of(source, scratch)
     if is_volume_file(files[0]):
         return open_volume_file(files[0], cache=scratch.chunks)
     return open_dicom(files, cache=scratch.chunks)
+
+
+def open_source(source: Path | str | Case, *, scratch: Scratch = UNTIL_EXIT) -> Source:
+    """Open a CT series or volume for boxes, and for one pass over all of it.
+
+    Args:
+        source: As in `open_volume`.
+        scratch: Where to keep what is decoded for boxes; of a pass nothing is kept.
+
+    Raises:
+        InputError: As `open_volume`.
+        ReadError: As `open_volume`, but for what only voxels can tell of packed files.
+    """
+    files = _files_of(source, scratch)
+    if is_volume_file(files[0]):
+        return open_volume_source(files[0], cache=scratch.chunks)
+    plan = plan_of(files)
+    volume = open_plan(plan, cache=scratch.chunks)
+    return Source(volume, open_plan(plan, cache_bytes=PASSING_BYTES), files)
 
 
 def read_image(
@@ -54,6 +76,11 @@ def read_image(
         msg = f"{path}: no such file"
         raise InputError(msg, hint="check the path")
     return decode_image(scratch.archives.local(path), isolated=isolated)
+
+
+def _files_of(source: Path | str | Case, scratch: Scratch) -> tuple[Path, ...]:
+    case = source if isinstance(source, Case) else _only_volume(Path(source), scratch)
+    return tuple(map(scratch.archives.local, case.files))
 
 
 def _only_volume(path: Path, scratch: Scratch) -> Case:

@@ -8,6 +8,7 @@ from typing import Self
 
 from medvit.io.archives import Archives
 from medvit.io.chunk_cache import ChunkCache
+from medvit.io.pyramid_store import PyramidStore
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,15 +18,21 @@ class Scratch:
     Attributes:
         chunks: Decoded parts of volumes; None: kept only as long as the volume.
         archives: Unpacked archives.
+        pyramids: Volumes at several resolutions; None: kept only as long as they are used.
     """
 
     chunks: ChunkCache | None = None
     archives: Archives = field(default_factory=Archives)
+    pyramids: PyramidStore | None = None
 
     @classmethod
     def below(cls, folder: Path) -> Self:
         """Return scratch that outlives the process, in the cache folder of a workspace."""
-        return cls(ChunkCache(folder / "chunks"), Archives(folder / "archives"))
+        return cls(
+            ChunkCache(folder / "chunks"),
+            Archives(folder / "archives"),
+            PyramidStore(folder / "pyramids"),
+        )
 
 
 UNTIL_EXIT = Scratch()

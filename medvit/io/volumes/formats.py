@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
 from medvit.io.chunk_cache import ChunkCache
+from medvit.io.source import Source
 from medvit.io.verdict import Triage, readable
 from medvit.io.volumes.grid import StoredGrid
 from medvit.io.volumes.metaimage import read_metaimage
@@ -29,22 +29,6 @@ FILE_READERS: dict[str, Callable[[Path], tuple[StoredGrid, VoxelFile]]] = {
     ".nhdr": read_nrrd,
 }
 """By the ending of a name: the function that reads a header."""
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class PackedVolume:
-    """A volume of packed voxels, opened in two ways.
-
-    Attributes:
-        volume: For boxes in any order; whether they are HU was not looked at.
-        passing: For reading once from the first slice to the last, which tells whether all
-            is there and HU. Needs no room on the disk if slices lie in the file in order.
-        voxel_path: The file that the voxels are in.
-    """
-
-    volume: Volume
-    passing: Volume
-    voxel_path: Path
 
 
 def is_volume_file(path: Path) -> bool:
@@ -82,26 +66,29 @@ def open_volume_file(path: Path, *, cache: ChunkCache | None = None) -> Volume:
     return volume_over(grid, voxels, is_plain=is_plain)
 
 
-def open_packed_file(path: Path, *, cache: ChunkCache | None = None) -> PackedVolume | None:
-    """Open a volume file whose voxels are packed; None when they are not.
+def open_volume_source(path: Path, *, cache: ChunkCache | None = None) -> Source:
+    """Open a volume file for boxes, and for one pass that unpacks it as it goes.
 
     Args:
-        cache: As in `open_volume_file`.
+        cache: Where to keep what is unpacked for boxes, as in `open_volume_file`.
 
     Raises:
-        ReadError: With the reason, if its header cannot be trusted.
+        ReadError: With the reason, if it cannot be trusted by its header, or by a few
+            planes where they can be had without unpacking.
     """
     if path.name.lower().endswith(FOLDER_ENDING):
-        return None
+        volume = open_volume_file(path)
+        files = sorted(file for file in path.rglob("*") if file.is_file())
+        return Source(volume, volume, tuple(files))
     grid, file = _header_of(path)
-    if not file.packing:
-        return None
-    anywhere = voxels_of(grid.header, file, cache)
-    passing: Voxels = PassingVoxels(grid.header, file)
-    if not passes_forward(grid):
-        check_hu(grid, StreamedVoxels(grid.header, file))
-        passing = anywhere
-    return PackedVolume(volume_over(grid, anywhere), volume_over(grid, passing), file.path)
+    voxels = voxels_of(grid.header, file, cache)
+    volume = volume_over(grid, voxels, is_plain=not file.packing)
+    files = [path, file.path]
+    if file.packing and passes_forward(grid):
+        passing = volume_over(grid, PassingVoxels(grid.header, file))
+        return Source(volume, passing, tuple(files))
+    check_hu(grid, StreamedVoxels(grid.header, file) if file.packing else voxels)
+    return Source(volume, volume, tuple(files))
 
 
 def _trusted(path: Path, cache: ChunkCache | None) -> tuple[StoredGrid, Voxels]:

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from medvit.errors import ReadError
+from medvit.geometry import Affine
 from medvit.io.os_errors import is_system_error, unreadable
 from medvit.io.planes import Plane
 from medvit.io.volumes.grid import (
@@ -29,7 +30,9 @@ from medvit.io.volumes.ome_zarr_metadata import (
     read_form,
     read_multiscale,
 )
+from medvit.io.volumes.stored_volume import volume_over
 from medvit.io.volumes.voxel_file import check_plane
+from medvit.volume.volume import Volume
 
 FOLDER_ENDING = ".zarr"
 """`.ome.zarr` ends so too."""
@@ -42,6 +45,10 @@ DECODE_ERRORS = (
     *(RuntimeError, TypeError, ValueError, zlib.error),
 )
 """What zarr and its codecs raise on broken chunks and metadata."""
+
+
+OWN_TYPES = (np.dtype("<i2"), np.dtype("<f4"))
+"""What medvit writes voxels as."""
 
 
 def is_zarr_folder(path: Path) -> bool:
@@ -92,6 +99,29 @@ def _affine_lps(folder: Path, image: Multiscale, axes: Sequence[int]) -> Any:
         raise ReadError(msg, reason="bad_value", hint=WRITE_AGAIN_HINT)
     columns = ["zyx".index(image.names[axis]) for axis in reversed(axes)]
     return image.affine_lps[:, [*columns, 3]]
+
+
+def open_level(
+    level: Path, shape: tuple[int, int, int], affine_lps: Affine
+) -> tuple[Volume, np.dtype[Any]]:
+    """Open one array `(z, y, x)` of medvit's own as a volume with the axes of the array.
+
+    Returns:
+        The volume, and the type of its voxels on the disk.
+
+    Raises:
+        ReadError: With the reason, when it is not what was written there.
+    """
+    form = read_form(level, 3)
+    if form.shape != shape or form.dtype not in OWN_TYPES:
+        msg = f"{level.name}: {form.dtype} voxels of shape {form.shape}, not {shape}"
+        raise ReadError(msg, reason="bad_value", hint="it is made anew")
+    z, y, x = shape
+    header = StoredHeader(level, (x, y, z), form.dtype, affine_lps[:, [2, 1, 0, 3]])
+    image = Multiscale(3, level, ("z", "y", "x"), np.ones(3), None)
+    grid = StoredGrid(header, shape, affine_lps, (2, 1, 0), (False, False, False))
+    voxels = ZarrVoxels(header, image, form, (0, 1, 2))
+    return volume_over(grid, voxels, is_plain=True), form.dtype
 
 
 class ZarrVoxels:
