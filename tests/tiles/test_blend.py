@@ -92,7 +92,7 @@ def layouts(draw: st.DrawFn) -> tuple[Tiles, Box]:
     return tiles, within
 
 
-@settings(max_examples=40)
+@settings(max_examples=40, deadline=None)
 @given(layout=layouts(), window=st.sampled_from(WINDOWS), thickness=integers(1, 9))
 def test_every_cell_is_the_mean_that_a_slow_loop_finds_to_the_bit(
     layout: tuple[Tiles, Box], window: Window, thickness: int
@@ -106,7 +106,7 @@ def test_every_cell_is_the_mean_that_a_slow_loop_finds_to_the_bit(
         assert weight[index] == np.float32(total)
 
 
-@settings(max_examples=40)
+@settings(max_examples=40, deadline=None)
 @given(layout=layouts(), data=st.data(), window=st.sampled_from(WINDOWS))
 def test_neither_order_nor_thickness_changes_a_bit(
     layout: tuple[Tiles, Box], data: st.DataObject, window: Window
@@ -138,6 +138,7 @@ def test_a_whole_scan_equals_sums_over_the_whole_volume_to_the_bit() -> None:
     assert weight.tobytes() == total.astype(np.float32).tobytes()
 
 
+@settings(deadline=None)
 @given(
     constant=st.floats(width=32, allow_nan=False, allow_infinity=False),
     side=integers(2, 9),
@@ -237,6 +238,7 @@ def test_half_precision_blends_like_single() -> None:
 
 
 @pytest.mark.parametrize("window", WINDOWS)
+@settings(deadline=None)
 @given(length=integers(1, 200))
 def test_windows_are_symmetric_positive_and_highest_in_the_middle(
     window: Window, length: int

@@ -40,7 +40,7 @@ def no_reader_is_left() -> Iterator[None]:
     wait_until(lambda: not readers())
 
 
-@settings(max_examples=30)
+@settings(max_examples=30, deadline=None)
 @given(
     jobs=st.lists(st.integers(), max_size=20),
     workers=st.integers(0, 4),
