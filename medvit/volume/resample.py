@@ -1,207 +1,267 @@
-"""An isotropic, axis-aligned view of a volume, resampled block by block on request."""
+"""A volume seen with voxels of another size, resampled block by block on request."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from itertools import permutations
-from math import ceil
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from itertools import product
+from math import ceil, floor, prod
+from typing import Literal
 
 import numpy as np
-from numpy.typing import NDArray
+import numpy.typing as npt
 
-from medvit.geometry import Affine
+from medvit.geometry import Affine, Triple, lps_to_index
+from medvit.volume.filters import CUBIC, LINEAR, AxisTaps, axis_positions, axis_taps
+from medvit.volume.orientation import Axes, nearest_axes, runs_backwards, upright_affine
+from medvit.volume.scale import HuScale
 from medvit.volume.volume import AIR_HU, Hu, Volume
 
-PATIENT_ROW = (2, 1, 0)
-"""Row of an LPS vector (x, y, z) that grid axis z, y, x runs along."""
+KERNELS = {"linear": LINEAR, "cubic": CUBIC}
+
+SLAB_VALUES = 100_000
+"""Source values taken through the plane at a time: 400 kB stay in the cache."""
+
+BAND_BYTES = 40
+"""What one tap of one voxel costs while its axis is resampled."""
+
+EDGE_SLACK = 1e-6
+"""A voxel centre this near the face of a box, in voxels, lies inside."""
+
+Box = tuple[slice, slice, slice]
 
 
 @dataclass(frozen=True, slots=True)
-class AxisTaps:
-    """How one grid axis is made from one source axis.
-
-    Attributes:
-        source_axis: Axis of the source volume, 0 to 2.
-        index: (n, k) source positions; each row is contiguous and inside the source.
-        weight: (n, k) weights of those positions; each row sums to 1.
-        position: (n,) centres of the grid voxels as fractional source positions.
-    """
-
-    source_axis: int
-    index: NDArray[np.intp]
-    weight: NDArray[np.float32]
-    position: NDArray[np.float64]
-
-    def source_range(self, span: slice) -> slice:
-        """Return the half-open source range that the grid range `span` reads."""
-        used = self.index[span]
-        return slice(int(used.min()), int(used.max()) + 1)
-
-    def apply(self, block: Hu, axis: int, span: slice) -> Hu:
-        """Resample `axis` of `block`, which starts at this span's source range.
-
-        Taps are added one by one in a fixed order, so a voxel's value does not
-        depend on the block it was read with.
-        """
-        index = self.index[span] - self.source_range(span).start  # (m, k)
-        weight = self.weight[span]  # (m, k)
-        form = tuple(-1 if i == axis else 1 for i in range(block.ndim))
-        total: Hu = block.take(index[:, 0], axis) * weight[:, 0].reshape(form)
-        for k in range(1, index.shape[1]):
-            total += block.take(index[:, k], axis) * weight[:, k].reshape(form)
-        return total
-
-
-def axis_positions(length: int, *, step_mm: float, spacing_mm: float) -> NDArray[np.float64]:
-    """Return where grid voxels sit on a source axis, in source voxels.
-
-    The grid has the whole number of voxels that covers the source best and
-    shares its middle, so turning the source round turns the grid round.
-
-    Examples:
-        >>> axis_positions(4, step_mm=1.0, spacing_mm=2.0).tolist()
-        [0.5, 2.5]
-    """
-    count = max(1, round(length * step_mm / spacing_mm))
-    middle = (length - 1) / 2
-    steps = np.arange(count, dtype=np.float64) - (count - 1) / 2
-    return middle + steps * (spacing_mm / step_mm)
-
-
-def axis_taps(
-    length: int, *, step_mm: float, spacing_mm: float, source_axis: int, is_flipped: bool
-) -> AxisTaps:
-    """Build the linear filter of one axis; it widens when the axis is coarsened.
-
-    A triangle of half-width `max(1, spacing_mm / step_mm)` source voxels:
-    linear interpolation upwards, an antialiased mean downwards. At the ends the
-    weights that remain are normalised.
-    """
-    position = axis_positions(length, step_mm=step_mm, spacing_mm=spacing_mm)
-    if is_flipped:
-        position = position[::-1].copy()
-    radius = max(1.0, spacing_mm / step_mm)
-    count = min(length, ceil(2 * radius))
-    first = np.clip(np.floor(position - radius).astype(np.intp) + 1, 0, length - count)
-    index = first[:, None] + np.arange(count)  # (n, k)
-    weight = np.maximum(0.0, 1.0 - np.abs(index - position[:, None]) / radius)
-    weight /= weight.sum(axis=1, keepdims=True)
-    return AxisTaps(source_axis, index, weight.astype(np.float32), position)
-
-
-def nearest_axes(affine_lps: Affine) -> tuple[int, int, int]:
-    """Return the source axis that runs nearest to the patient's z, y and x axis.
-
-    Examples:
-        >>> nearest_axes(np.diag([1.0, 1.0, 1.0, 1.0]))
-        (2, 1, 0)
-    """
-    steps = affine_lps[:3, :3] / np.linalg.norm(affine_lps[:3, :3], axis=0)
-    cosine = np.abs(steps[list(PATIENT_ROW)])  # (grid axis, source axis)
-
-    def alignment(axes: tuple[int, ...]) -> float:
-        return float(sum(cosine[grid, source] for grid, source in enumerate(axes)))
-
-    z, y, x = max(permutations(range(3)), key=alignment)
-    return z, y, x
-
-
-@dataclass(frozen=True, slots=True)
-class IsotropicGrid:
-    """A volume seen with cubic voxels: z to superior, y to posterior, x to left.
+class VoxelGrid:
+    """A volume on voxels of a chosen size: z to superior, y to posterior, x to left.
 
     The axes are the source's own, put in order and turned where needed; a volume
     that lies oblique stays so, and `affine_lps` says how.
 
     Attributes:
         volume: The source; blocks of it are read on request.
-        spacing_mm: Edge of a grid voxel.
+        spacing_mm: Edges of a grid voxel along (z, y, x).
         shape: (z, y, x) voxels of the grid.
         affine_lps: 4x4, maps (z, y, x, 1) of the grid to (x, y, z, 1) in LPS mm.
         taps: The filters of the grid's z, y and x axis.
+        start: Voxel of the filters that the grid begins with; not 0 in a crop.
     """
 
     volume: Volume
-    spacing_mm: float
-    shape: tuple[int, int, int]
+    spacing_mm: Triple
+    shape: Axes
     affine_lps: Affine
     taps: tuple[AxisTaps, AxisTaps, AxisTaps]
+    start: Axes = (0, 0, 0)
 
     @classmethod
-    def of(cls, volume: Volume, spacing_mm: float = 1.0) -> IsotropicGrid:
+    def of(
+        cls,
+        volume: Volume,
+        spacing_mm: float | Triple = 1.0,
+        *,
+        kernel: Literal["linear", "cubic"] = "linear",
+        antialias: bool = True,
+    ) -> VoxelGrid:
         """Lay a grid over a volume without reading any of it.
 
+        Args:
+            volume: The source.
+            spacing_mm: Edge of a voxel, or one for each of (z, y, x).
+            kernel: Linear or cubic B-spline interpolation.
+            antialias: Whether the kernel widens along axes that become coarser, so that
+                a voxel is a mean of what it covers.
+
         Raises:
-            ValueError: If the spacing is not positive, or finite.
+            ValueError: If a spacing is not positive, or finite; or there is no such kernel.
         """
-        if not (np.isfinite(spacing_mm) and spacing_mm > 0):
-            msg = f"grid spacing must be positive and finite, got {spacing_mm} mm"
+        spacing = _as_triple(spacing_mm)
+        if kernel not in KERNELS:
+            msg = f"no kernel {kernel!r}; choose from {', '.join(KERNELS)}"
             raise ValueError(msg)
-        steps_mm = volume.spacing_mm
-        source = volume.affine_lps[:3, :3]
 
         def taps_along(grid_axis: int, source_axis: int) -> AxisTaps:
+            length, step_mm = volume.shape[source_axis], volume.spacing_mm[source_axis]
+            wanted_mm = spacing[grid_axis]
+            position = axis_positions(length, step_mm=step_mm, spacing_mm=wanted_mm)
+            if runs_backwards(volume.affine_lps, source_axis, along=grid_axis):
+                position = position[::-1].copy()
             return axis_taps(
-                volume.shape[source_axis],
-                step_mm=steps_mm[source_axis],
-                spacing_mm=spacing_mm,
+                position,
+                length=length,
                 source_axis=source_axis,
-                is_flipped=bool(source[PATIENT_ROW[grid_axis], source_axis] < 0),
+                kernel=KERNELS[kernel],
+                widening=max(1.0, wanted_mm / step_mm) if antialias else 1.0,
             )
 
         z, y, x = (
             taps_along(grid, axis) for grid, axis in enumerate(nearest_axes(volume.affine_lps))
         )
         shape = (len(z.position), len(y.position), len(x.position))
-        return cls(
-            volume, spacing_mm, shape, _grid_affine(volume, (z, y, x), spacing_mm), (z, y, x)
+        affine = upright_affine(
+            volume.affine_lps,
+            (z.source_axis, y.source_axis, x.source_axis),
+            first=(z.position[0], y.position[0], x.position[0]),
+            spacing_mm=spacing,
         )
+        return cls(volume, spacing, shape, affine, (z, y, x))
 
-    def read(self, z: slice, y: slice, x: slice) -> Hu:
-        """Return one box in HU; the part of it beyond the grid is `AIR_HU`.
+    def cropped(self, box: Box) -> VoxelGrid:
+        """Return the part of the grid in a box of its voxels, with edges of its own.
+
+        The box may reach beyond the grid; there, and beyond the box, is air.
+
+        Raises:
+            ValueError: If the box holds no voxel.
+        """
+        depth, height, width = (part.stop - part.start for part in box)
+        if min(depth, height, width) < 1:
+            msg = f"a crop needs a voxel along each axis, got shape {(depth, height, width)}"
+            raise ValueError(msg)
+        affine = self.affine_lps.copy()
+        affine[:3, 3] += affine[:3, :3] @ [part.start for part in box]
+        z, y, x = (first + part.start for first, part in zip(self.start, box, strict=True))
+        return replace(self, shape=(depth, height, width), affine_lps=affine, start=(z, y, x))
+
+    def box_between(self, low_lps_mm: npt.ArrayLike, high_lps_mm: npt.ArrayLike) -> Box:
+        """Return the voxels whose centres a box of patient space holds.
+
+        Args:
+            low_lps_mm: Its corner (x, y, z) to the right, anterior and inferior.
+            high_lps_mm: The opposite corner.
+
+        Returns:
+            A box that may reach beyond the grid; in an oblique grid the smallest that
+            holds them all.
+
+        Raises:
+            ValueError: If the box of patient space is turned inside out.
+        """
+        corners = np.array([low_lps_mm, high_lps_mm], dtype=np.float64)  # (2, 3)
+        if not (corners[0] <= corners[1]).all():
+            msg = f"a box runs from low to high, got {corners[0].tolist()} to {corners[1].tolist()}"
+            raise ValueError(msg)
+        index = lps_to_index(self.affine_lps, np.array(list(product(*corners.T))))  # (8, 3)
+        z, y, x = (
+            slice(ceil(low - EDGE_SLACK), max(ceil(low - EDGE_SLACK), floor(high + EDGE_SLACK) + 1))
+            for low, high in zip(index.min(axis=0), index.max(axis=0), strict=True)
+        )
+        return z, y, x
+
+    def read(
+        self,
+        z: slice,
+        y: slice,
+        x: slice,
+        *,
+        scale: HuScale | None = None,
+        out: Hu | None = None,
+    ) -> Hu:
+        """Return one box; the part of it beyond the grid is `AIR_HU`.
 
         Args:
             z: Half-open range with start and stop given; a negative start lies
                 before the grid and does not count from its end.
             y: As `z`.
             x: As `z`.
+            scale: What becomes of the HU, air included; HU when it is None.
+            out: Array of the box's shape to read into.
+
+        Raises:
+            ValueError: If `out` has another shape.
         """
         asked = (z, y, x)
+        shape = tuple(max(0, part.stop - part.start) for part in asked)
+        box: Hu = np.empty(shape, dtype=np.float32) if out is None else out
+        if box.shape != shape:
+            msg = f"a box of shape {shape} does not fit into an array of shape {box.shape}"
+            raise ValueError(msg)
         inside = tuple(
-            slice(max(s.start, 0), min(s.stop, n)) for s, n in zip(asked, self.shape, strict=True)
+            slice(max(part.start, 0, -first), min(part.stop, n, len(taps.index) - first))
+            for part, n, first, taps in zip(asked, self.shape, self.start, self.taps, strict=True)
         )
-        box = np.full([max(0, s.stop - s.start) for s in asked], AIR_HU, dtype=np.float32)
-        if any(s.stop <= s.start for s in inside):
-            return box
-        place = tuple(
-            slice(i.start - a.start, i.stop - a.start) for i, a in zip(inside, asked, strict=True)
-        )
-        box[place] = self._resample(inside)
+        if inside != asked:
+            box.fill(AIR_HU)
+        if all(part.start < part.stop for part in inside):
+            place = tuple(
+                slice(i.start - a.start, i.stop - a.start)
+                for i, a in zip(inside, asked, strict=True)
+            )
+            box[place] = self._resample(inside)
+        if scale is not None:
+            for plane in box:
+                scale.apply(plane, out=plane)
         return box
 
-    def _resample(self, spans: tuple[slice, ...]) -> Hu:
-        ranges = [slice(0, 0)] * 3
-        for taps, span in zip(self.taps, spans, strict=True):
-            ranges[taps.source_axis] = taps.source_range(span)
-        source = self.volume.read(ranges[0], ranges[1], ranges[2])
-        block = np.fmax(
-            source.transpose([taps.source_axis for taps in self.taps]), np.float32(AIR_HU)
+    def block_bytes(self, shape: Axes) -> int:
+        """Return the most memory that reading a box of this shape holds, the box included.
+
+        It is the box, and the larger of two moments: the source block (a slab of it from
+        a plain volume) with its slices as they come out of the plane and one slab on its
+        way, or those slices and what is made through them. What the volume's own reader
+        holds beside the block it returns is not counted.
+        """
+        by_source = sorted(zip(self.taps, shape, strict=True), key=lambda pair: pair[0].source_axis)
+        depth, height, width = (taps.source_length(n) for taps, n in by_source)
+        deep, high, wide = (min(n, len(taps.index)) for taps, n in by_source)
+        slices = min(depth, _slab_slices(height * width))
+        slab = slices * max(height * width + high * width, 2 * high * width + high * wide)
+        planes = depth * high * wide
+        source = (slices if self.volume.is_plain else depth) * height * width
+        values = max(source + slab, deep * high * wide) + planes
+        bands = max(min(n, len(taps.index)) * taps.index.shape[1] for taps, n in by_source)
+        held: int = 4 * (prod(shape) + values) + BAND_BYTES * bands
+        return held
+
+    def _resample(self, inside: tuple[slice, ...]) -> Hu:
+        """Resample the slices of the source in plane, then through them.
+
+        The order is the same for every block: another order would round otherwise.
+        """
+        spans = [slice(0, 0)] * 3  # in the order of the source from here on
+        for taps, part, first in zip(self.taps, inside, self.start, strict=True):
+            spans[taps.source_axis] = slice(part.start + first, part.stop + first)
+        z, y, x = sorted(self.taps, key=lambda taps: taps.source_axis)
+        needed = (z.source_range(spans[0]), y.source_range(spans[1]), x.source_range(spans[2]))
+        depth, high, wide = (part.stop - part.start for part in (needed[0], *spans[1:]))
+        planes = np.empty((depth, high, wide), dtype=np.float32)
+        for place, slab in self._iter_slabs(needed):
+            block = np.fmax(slab.transpose(1, 0, 2), np.float32(AIR_HU), order="C")
+            block = y.apply(block, spans[1])  # (y, s, x of the source), s slices
+            block = x.apply(block.transpose(2, 0, 1), spans[2])  # (x, y, s)
+            planes[place] = block.transpose(2, 1, 0)
+        made = z.apply(planes, spans[0])
+        return made.transpose([taps.source_axis for taps in self.taps])
+
+    def _iter_slabs(self, box: Box) -> Iterator[tuple[slice, Hu]]:
+        """Cut a box of the source into slabs; one read does for all unless boxes are cheap."""
+        depth, height, width = (part.stop - part.start for part in box)
+        step = _slab_slices(height * width)
+        source = None if self.volume.is_plain else self.volume.read(*box)
+        for start in range(0, depth, step):
+            place = slice(start, min(start + step, depth))
+            if source is None:
+                first = box[0].start
+                part = slice(first + place.start, first + place.stop)
+                yield place, self.volume.read(part, box[1], box[2])
+            else:
+                yield place, source[place]
+
+
+IsotropicGrid = VoxelGrid
+
+
+def _slab_slices(plane: int) -> int:
+    """Return how many slices of `plane` source voxels are resampled at a time."""
+    return max(1, SLAB_VALUES // max(1, plane))
+
+
+def _as_triple(spacing_mm: float | Triple) -> Triple:
+    edges = np.asarray(spacing_mm, dtype=np.float64)
+    if edges.shape not in {(), (3,)} or not (np.isfinite(edges) & (edges > 0)).all():
+        msg = (
+            f"grid spacing must be positive and finite, for all axes or three, got {spacing_mm} mm"
         )
-        for axis in (2, 1, 0):
-            block = self.taps[axis].apply(block, axis, spans[axis])
-        return block
-
-
-def _grid_affine(
-    volume: Volume, taps: tuple[AxisTaps, AxisTaps, AxisTaps], spacing_mm: float
-) -> Affine:
-    source = volume.affine_lps
-    first = np.array([0.0, 0.0, 0.0, 1.0])
-    affine = np.eye(4)
-    for axis, (row, tap) in enumerate(zip(PATIENT_ROW, taps, strict=True)):
-        first[tap.source_axis] = tap.position[0]
-        step = source[:3, tap.source_axis]
-        towards = -1.0 if step[row] < 0 else 1.0
-        affine[:3, axis] = step * (towards * spacing_mm / np.linalg.norm(step))
-    affine[:3, 3] = (source @ first)[:3]
-    return affine
+        raise ValueError(msg)
+    z_mm, y_mm, x_mm = np.broadcast_to(edges, 3).tolist()
+    return z_mm, y_mm, x_mm
