@@ -59,11 +59,11 @@ def tiles(folder: Path) -> Figures:
     from medvit.io.readers import open_volume
     from medvit.tiles.grid import iter_tiles
     from medvit.volume.lungs import find_lungs
-    from medvit.volume.resample import IsotropicGrid
+    from medvit.volume.resample import VoxelGrid
 
     volume = open_volume(folder)
     region = find_lungs(volume).region()
-    grid = IsotropicGrid.of(volume, 1.0)
+    grid = VoxelGrid.of(volume, 1.0)
     box = region.box_on(grid)
     count = 0
     for tile in iter_tiles(box, side=TILE, overlap=24) if box else ():

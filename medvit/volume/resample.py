@@ -131,8 +131,7 @@ class VoxelGrid:
             high_lps_mm: The opposite corner.
 
         Returns:
-            A box that may reach beyond the grid; in an oblique grid the smallest that
-            holds them all.
+            A box that may reach beyond the grid; in an oblique grid it holds others too.
 
         Raises:
             ValueError: If the box of patient space is turned inside out.

@@ -7,12 +7,12 @@ from hypothesis import strategies as st
 
 from medvit.geometry import affine_from, index_to_lps
 from medvit.volume.region import Box, Region
-from medvit.volume.resample import IsotropicGrid
+from medvit.volume.resample import VoxelGrid
 from medvit.volume.volume import volume_of
 from tests.make.chest import centred_affine
 
 VOLUME = volume_of(np.zeros((20, 30, 25)), centred_affine((20, 30, 25), (2.5, 0.8, 0.9)))
-FINE, COARSE = IsotropicGrid.of(VOLUME, 1.0), IsotropicGrid.of(VOLUME, 3.0)
+FINE, COARSE = VoxelGrid.of(VOLUME, 1.0), VoxelGrid.of(VOLUME, 3.0)
 
 
 def region_of(*voxels: tuple[int, int, int]) -> Region:

@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import ndimage
 
-from medvit.geometry import Triple, affine_from, index_to_lps, lps_to_index
+from medvit.geometry import Affine, Triple, affine_from, index_to_lps, lps_to_index
 from medvit.volume.resample import VoxelGrid
 from medvit.volume.scale import HuScale
 from medvit.volume.volume import AIR_HU, Volume, volume_of
@@ -172,14 +172,18 @@ def test_axes_run_to_superior_posterior_and_left() -> None:
     np.testing.assert_allclose(steps, [[0, 0, 1.5], [0, 1.5, 0], [1.5, 0, 0]], atol=1e-12)
 
 
-def test_an_oblique_scan_keeps_its_obliqueness() -> None:
+def oblique_affine() -> Affine:
     angle = np.deg2rad(20)
-    affine = affine_from(
+    return affine_from(
         (5, 6, 7),
         (0, -np.sin(angle) * 2, np.cos(angle) * 2),
         (0, np.cos(angle), np.sin(angle)),
         (1, 0, 0),
     )
+
+
+def test_an_oblique_scan_keeps_its_obliqueness() -> None:
+    affine = oblique_affine()
     volume = volume_of(np.zeros((4, 5, 6)), affine)
     grid = VoxelGrid.of(volume, 1.0)
     np.testing.assert_allclose(grid.affine_lps[:3, 0], affine[:3, 0] / 2)
@@ -329,6 +333,19 @@ def test_a_box_of_patient_space_holds_the_voxels_whose_centres_lie_in_it() -> No
     assert grid.box_between((0.1, 0, 0), (0.2, 0, 0))[2] == slice(5, 5)
     with pytest.raises(ValueError, match=r"got \[0.0, 2.0, 0.0\] to \[1.0, 1.0, 1.0\]"):
         grid.box_between((0, 2, 0), (1, 1, 1))
+
+
+def test_a_box_of_patient_space_is_whole_in_an_oblique_grid() -> None:
+    volume = volume_of(np.zeros((9, 12, 13)), oblique_affine())
+    grid = VoxelGrid.of(volume, 1.0)
+    low, high = np.array([-3.0, 0.0, 4.0]), np.array([2.5, 6.0, 9.0])
+    box = grid.box_between(low, high)
+    index = np.argwhere(np.ones((40, 40, 40))) - 15
+    points = index_to_lps(grid.affine_lps, index)
+    inside = index[((points >= low) & (points <= high)).all(axis=1)]
+    assert len(inside) > 100
+    assert (inside >= [part.start for part in box]).all()
+    assert (inside < [part.stop for part in box]).all()
 
 
 @pytest.mark.parametrize("kernel", ["linear", "cubic"])
