@@ -1,48 +1,52 @@
-"""Volume -> Tile* -> centre maps -> nodules in patient space."""
+"""Pyramid -> tiles, most promising first -> one blended map -> nodules in patient space."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
-import torch
-from numpy.typing import NDArray
-from torch import Tensor, nn
-from torch.nn import functional as F  # noqa: N812
+from torch import nn
 
-from medvit.data.nodule_crops import scale_hu
 from medvit.errors import ModelError
 from medvit.geometry import index_to_lps, lps_to_index
+from medvit.inference.marks import Marks
 from medvit.inference.nms import suppress_near
-from medvit.models.heads.centre import CentreMaps
-from medvit.tiles.grid import Box, Tile, iter_tiles
+from medvit.inference.score_map import blended_marks, marks_of_tile
+from medvit.inference.tile_journal import TileJournal
+from medvit.inference.tile_search import SearchMeans, TileSource
+from medvit.tiles.grid import Tile, TileForm
+from medvit.tiles.progressive import Effort, TilePlan, plan_tiles
+from medvit.volume.blobs import find_blobs
 from medvit.volume.lungs import LungMap, find_lungs
+from medvit.volume.pyramid import Pyramid
 from medvit.volume.region import Region
-from medvit.volume.resample import IsotropicGrid
-from medvit.volume.volume import Hu, Volume
+from medvit.volume.resample import VoxelGrid
+from medvit.volume.volume import Volume
 
-Floats = NDArray[np.float64]
 Triple = tuple[float, float, float]
 
-CORE_SLACK_VOXELS = 2.0
-"""A centre that two tiles place on either side of their border is kept by both, then merged."""
-
-DIAMETERS_MM = (1.0, 100.0)
 MOST_CANDIDATES = 5000
 """A model that cries everywhere must not stop a scan."""
 
-LOCALISATION_SHARE = 0.05
+COARSE_MM = 1.5
+"""Lungs and coarse candidates are looked for on a level of the pyramid this fine or finer."""
+
+PLANNING_SHARE, BLENDING_SHARE = 0.05, 0.02
 
 
 @dataclass(frozen=True, slots=True)
 class NoduleSettings:
-    """How a scan is searched.
+    """What is searched; all of it may change what is found.
 
     Attributes:
         spacing_mm: Voxel edge the network was trained with.
         tile_side: Voxels along the edge of a tile.
-        overlap: Voxels that neighbouring tiles share at least.
+        overlap: Voxels that neighbouring tiles share at least; more with effort `full`.
+        effort: How much of the lungs is looked at, see `medvit.tiles.progressive`.
         min_probability: Marks below it are no candidates.
         max_marks: At most so many nodules a scan, the most probable ones.
     """
@@ -50,6 +54,7 @@ class NoduleSettings:
     spacing_mm: float = 1.0
     tile_side: int = 96
     overlap: int = 24
+    effort: Effort = "balanced"
     min_probability: float = 0.1
     max_marks: int = 100
 
@@ -77,8 +82,9 @@ class NoduleScan:
 
     Attributes:
         nodules: Best first.
-        tiles: Tiles the network saw.
-        tiles_without_lung: Tiles of the lungs' box that hold no lung and were skipped.
+        tiles: Tiles the network saw, in this search or in one that it went on from.
+        tiles_planned: Tiles it should have seen; more when time was up before the end.
+        tiles_left_out: Tiles over the lungs that the effort did without.
         marks_outside_lungs: Candidates dropped because they lie outside the lungs.
         marks_merged: Candidates dropped because a better one is too near.
         marks_beyond_limit: Candidates dropped because there were too many.
@@ -88,168 +94,183 @@ class NoduleScan:
 
     nodules: tuple[Nodule, ...]
     tiles: int
-    tiles_without_lung: int
+    tiles_planned: int
+    tiles_left_out: int
     marks_outside_lungs: int
     marks_merged: int
     marks_beyond_limit: int
     reason: str
     message: str
 
+    @property
+    def is_partial(self) -> bool:
+        """Whether time was up before all tiles had been seen."""
+        return self.tiles < self.tiles_planned
+
 
 @dataclass(frozen=True, slots=True)
-class Marks:
-    """Candidates: centres (n, 3), diameters (n,) in mm and scores (n,)."""
+class Watch:
+    """Who is told how a search goes on.
 
-    centres: Floats
-    diameters_mm: Floats
-    scores: Floats
+    Attributes:
+        progress: Told the share that is done, 0 to 1.
+        candidates: Told the nodules of each tile as it is finished; later tiles may still
+            merge or drop them.
+    """
 
-    def at(self, which: NDArray[np.bool_] | NDArray[np.intp] | slice) -> Marks:
-        """Return some of them."""
-        return Marks(self.centres[which], self.diameters_mm[which], self.scores[which])
+    progress: Callable[[float], None] = lambda _share: None
+    candidates: Callable[[Sequence[Nodule]], None] = lambda _nodules: None
 
 
-def detect_nodules(
-    volume: Volume,
+@dataclass(frozen=True, slots=True, eq=False)
+class _Search:
+    """A search on its way: where, with what, and which tiles."""
+
+    pyramid: Pyramid
+    grid: VoxelGrid
+    region: Region
+    plan: TilePlan
+    stride: int
+    settings: NoduleSettings
+    means: SearchMeans
+
+
+def detect_nodules(  # noqa: PLR0913
+    pyramid: Pyramid,
     model: nn.Module,
     *,
     settings: NoduleSettings | None = None,
+    means: SearchMeans | None = None,
+    journal: TileJournal | None = None,
     lungs: LungMap | None = None,
-    progress: Callable[[float], None] | None = None,
+    watch: Watch | None = None,
 ) -> NoduleScan:
-    """Find the nodules of a CT scan, tile by tile where its lungs are.
+    """Find the nodules of a CT scan: coarse first, then fine where they are to be expected.
+
+    The tiles, and so the nodules, depend on the scan, the model and the settings alone:
+    neither on `means` nor on how often a journal was gone on from.
 
     Args:
-        volume: The scan; each tile reads only what it needs.
-        model: Returns `CentreMaps` for a tile (1, 1, z, y, x); in evaluation mode.
-        settings: How to search.
+        pyramid: The scan; a tile reads only what it needs, from the level it needs.
+        model: Returns `CentreMaps` for tiles (n, 1, z, y, x); in evaluation mode.
+        settings: What to search.
+        means: With what.
+        journal: Keeps the maps of finished tiles, so that a later search goes on from
+            them; by default a temporary one.
         lungs: Where to search, if that is known already.
-        progress: Told the share that is done, 0 to 1.
+        watch: Who is told how it goes.
 
     Raises:
         ValueError: If the model is in training mode.
         ModelError: If the model answers with numbers that are not finite.
+        ReadError: If the scan cannot be read.
     """
-    settings = settings or NoduleSettings()
+    settings, watch = settings or NoduleSettings(), watch or Watch()
     if model.training:
         msg = f"{type(model).__name__} is in training mode; call .eval() before a scan"
         raise ValueError(msg)
-    report = progress or _ignore
-    lungs = lungs or find_lungs(volume)
-    report(LOCALISATION_SHARE)
+    coarse = pyramid.level_for(COARSE_MM)
+    lungs = lungs or find_lungs(coarse)
     region = lungs.region()
-    grid = IsotropicGrid.of(volume, settings.spacing_mm)
-    tiles, skipped = _plan(grid, region, settings)
-    parts = []
-    for number, tile in enumerate(tiles, start=1):
-        parts.append(_search_tile(grid, tile, model, settings.min_probability))
-        report(LOCALISATION_SHARE + (1 - LOCALISATION_SHARE) * number / len(tiles))
-    joined = _joined(parts)
-    found = _in_patient(_best(joined), grid)
-    inside = found.at(region.contains(found.centres))
-    kept = inside.at(suppress_near(inside.centres, inside.diameters_mm, inside.scores))
-    nodules = _one_a_voxel(kept, volume)
+    grid = VoxelGrid.of(pyramid.level_for(settings.spacing_mm), settings.spacing_mm)
+    stride = _stride_of(model)
+    form = TileForm(settings.tile_side, settings.overlap, align=stride)
+    blobs = find_blobs(coarse, region)
+    plan = plan_tiles(region, grid, blobs, effort=settings.effort, form=form)
+    watch.progress(PLANNING_SHARE)
+    search = _Search(pyramid, grid, region, plan, stride, settings, means or SearchMeans())
+    with _kept(journal) as kept:
+        source = TileSource(grid, model, kept)
+        seen = _look_at_tiles(search, source, watch)
+        blended = blended_marks(
+            {tile.number: tile for tile in seen},
+            source.maps_of,
+            stride=stride,
+            min_probability=settings.min_probability,
+            most_bytes=search.means.blend_bytes,
+        )
+        found = _nodules_of(blended, search)
+    watch.progress(1.0)
     return NoduleScan(
-        nodules=nodules[: settings.max_marks],
-        tiles=len(tiles),
-        tiles_without_lung=skipped,
-        marks_outside_lungs=len(found.scores) - len(inside.scores),
-        marks_merged=len(inside.scores) - len(nodules),
-        marks_beyond_limit=len(joined.scores)
-        - len(found.scores)
-        + max(0, len(nodules) - settings.max_marks),
+        nodules=found.nodules,
+        tiles=len(seen),
+        tiles_planned=len(plan.tiles),
+        tiles_left_out=len(plan.left_out),
+        marks_outside_lungs=found.outside_lungs,
+        marks_merged=found.merged,
+        marks_beyond_limit=found.beyond_limit,
         reason=lungs.reason,
         message=lungs.message,
     )
 
 
-def _ignore(_share: float) -> None:
-    """Take no notice of progress."""
+@contextmanager
+def _kept(journal: TileJournal | None) -> Iterator[TileJournal]:
+    """Yield the journal, or one that goes with the search."""
+    if journal is not None:
+        yield journal
+        return
+    with (
+        tempfile.TemporaryDirectory(prefix="medvit-tiles-") as folder,
+        TileJournal(Path(folder) / "tiles", key="") as temporary,
+    ):
+        yield temporary
 
 
-def _plan(grid: IsotropicGrid, region: Region, settings: NoduleSettings) -> tuple[list[Tile], int]:
-    """Return the tiles whose core holds lung, and how many others the box has."""
-    box = region.box_on(grid)
-    if box is None:
-        return [], 0
-    skipped = 0
-
-    def holds_lung(core: Box) -> bool:
-        nonlocal skipped
-        touches = region.touches(core, on=grid)
-        skipped += not touches
-        return touches
-
-    side, overlap = settings.tile_side, settings.overlap
-    return list(iter_tiles(box, side=side, overlap=overlap, keep=holds_lung)), skipped
+def _stride_of(model: nn.Module) -> int:
+    """Return the voxels on a side of a cell of the model's maps."""
+    stride = model.stride
+    if not isinstance(stride, int) or stride < 1:
+        msg = f"the stride of {type(model).__name__} must be a number of voxels, got {stride!r}"
+        raise ModelError(msg)
+    return stride
 
 
-def _search_tile(
-    grid: IsotropicGrid, tile: Tile, model: nn.Module, min_probability: float
-) -> Marks:
-    """Return the candidates of one tile, centres as grid indices (z, y, x)."""
-    maps = _look(model, grid.read(*tile.box))
-    stride = tile.side / maps.heat.shape[-1]
-    marks = decode(maps, stride=stride, min_probability=min_probability)
-    centres = marks.centres + np.array(tile.start)
-    low = np.array([part.start - 0.5 for part in tile.core]) - CORE_SLACK_VOXELS
-    high = np.array([part.stop - 0.5 for part in tile.core]) + CORE_SLACK_VOXELS
-    is_mine = np.all((centres >= low) & (centres < high), axis=1)
-    return Marks(centres, marks.diameters_mm, marks.scores).at(is_mine)
+def _look_at_tiles(search: _Search, source: TileSource, watch: Watch) -> list[Tile]:
+    """Let the network see the tiles until all are done or time is up; return those it saw."""
+    tiles = [planned.tile for planned in search.plan.tiles]
+    least = search.settings.min_probability
+    seen: list[Tile] = []
+    with closing(source.iter_maps(tiles, search.means)) as looked:
+        for tile, maps in looked:
+            seen.append(tile)
+            nodules = _nodules_of(
+                marks_of_tile(tile, maps, stride=search.stride, min_probability=least), search
+            ).nodules
+            if nodules:
+                watch.candidates(nodules)
+            share = len(seen) / len(tiles) * (1 - PLANNING_SHARE - BLENDING_SHARE)
+            watch.progress(PLANNING_SHARE + share)
+            if search.means.is_time_up():
+                break
+    return seen
 
 
-def _look(model: nn.Module, hu: Hu) -> CentreMaps:
-    weights = next(model.parameters(), torch.empty(0))
-    x = torch.from_numpy(scale_hu(hu))[None, None].to(weights.device)
-    with torch.inference_mode():
-        maps: CentreMaps = model(x)
-    if not all(bool(torch.isfinite(part).all()) for part in maps):
-        msg = f"{type(model).__name__} answered a tile with numbers that are not finite"
-        raise ModelError(msg, hint="use another model version; `medvit models verify` checks files")
-    return maps
+@dataclass(frozen=True, slots=True)
+class _Sifted:
+    """Nodules, best first, and how many candidates were dropped, by the reason."""
+
+    nodules: tuple[Nodule, ...]
+    outside_lungs: int
+    merged: int
+    beyond_limit: int
 
 
-def decode(maps: CentreMaps, *, stride: float, min_probability: float) -> Marks:
-    """Return the peaks of a heat map; centres in voxels of the tile (z, y, x).
-
-    A peak is a cell that no neighbour in 3x3x3 exceeds. See `CentreMaps` for
-    where a cell's centre lies.
-    """
-    heat = maps.heat[0, 0].float()
-    is_peak = heat == F.max_pool3d(heat[None, None], 3, stride=1, padding=1)[0, 0]
-    score = torch.sigmoid(heat.double())
-    cells = torch.nonzero(is_peak & (score >= min_probability))  # (n, 3)
-    z, y, x = cells.unbind(1)
-    offset = maps.offset[0, :, z, y, x].double().T  # (n, 3)
-    log_diameter = maps.log_diameter[0, 0, z, y, x].double()
-    limits = np.log(DIAMETERS_MM)
-    return Marks(
-        _numbers((cells + 0.5 + offset) * stride - 0.5),
-        _numbers(log_diameter.clamp(limits[0], limits[1]).exp()),
-        _numbers(score[z, y, x]),
+def _nodules_of(marks: Marks, search: _Search) -> _Sifted:
+    """Return the nodules among candidates in voxels of the grid."""
+    best = marks.at(np.argsort(-marks.scores, kind="stable")[:MOST_CANDIDATES])
+    centres = index_to_lps(search.grid.affine_lps, best.centres)
+    found = Marks(centres, best.diameters_mm, best.scores)
+    inside = found.at(search.region.contains(centres))
+    kept = inside.at(suppress_near(inside.centres, inside.diameters_mm, inside.scores))
+    nodules = _one_a_voxel(kept, search.pyramid.levels[0])
+    most = search.settings.max_marks
+    return _Sifted(
+        nodules[:most],
+        outside_lungs=len(found.scores) - len(inside.scores),
+        merged=len(inside.scores) - len(nodules),
+        beyond_limit=len(marks.scores) - len(found.scores) + max(0, len(nodules) - most),
     )
-
-
-def _numbers(values: Tensor) -> Floats:
-    return np.asarray(values.cpu().numpy(), dtype=np.float64)
-
-
-def _joined(parts: Sequence[Marks]) -> Marks:
-    return Marks(
-        np.concatenate([np.empty((0, 3)), *(part.centres for part in parts)]),
-        np.concatenate([np.empty(0), *(part.diameters_mm for part in parts)]),
-        np.concatenate([np.empty(0), *(part.scores for part in parts)]),
-    )
-
-
-def _best(marks: Marks) -> Marks:
-    """Return the best `MOST_CANDIDATES`, in the order they came in among equals."""
-    return marks.at(np.argsort(-marks.scores, kind="stable")[:MOST_CANDIDATES])
-
-
-def _in_patient(marks: Marks, grid: IsotropicGrid) -> Marks:
-    """Return the marks with centres in LPS mm instead of grid indices."""
-    return Marks(index_to_lps(grid.affine_lps, marks.centres), marks.diameters_mm, marks.scores)
 
 
 def _one_a_voxel(marks: Marks, volume: Volume) -> tuple[Nodule, ...]:
