@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from math import ceil, sqrt
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -111,39 +112,60 @@ class AxisTaps:
         backwards = high[:last] - low[length - 1 :]
         return int(np.maximum(forwards, backwards).max()) + 1
 
-    def apply(self, lines: Hu, span: slice) -> Hu:
-        """Resample the first axis of an array, which starts at this span's source range.
+    def band(self, span: slice) -> Band:
+        """Return what makes the grid voxels of `span` (half-open) from the source."""
+        source = self.source_range(span)
+        index = self.index[span] - source.start  # (m, k)
+        m, k = index.shape
+        if k == 1:
+            return Band(source, m, _following(index[:, 0]))
+        starts = np.arange(0, index.size + 1, k)
+        matrix = sparse.csr_array(
+            (self.weight[span].ravel(), index.ravel(), starts),
+            shape=(m, source.stop - source.start),
+        )
+        return Band(source, m, matrix)
+
+
+@dataclass(frozen=True, slots=True)
+class Band:
+    """The part of a filter that one block needs.
+
+    Attributes:
+        source: Half-open range of the source axis that it reads.
+        length: Grid voxels that it makes.
+        taps: A sparse (length, source) matrix; or which source samples the voxels are.
+    """
+
+    source: slice
+    length: int
+    taps: Any
+
+    def apply(self, lines: Hu) -> Hu:
+        """Resample the first axis of an array that holds the source range.
 
         The product with the band matrix adds whole rows, one tap after the other as
         they are listed, so every voxel is the same sum of rounded products whatever
         block it is read with. A dense product through BLAS would not promise it.
 
-        Args:
-            lines: (n, ...) source values.
-            span: Half-open range of m grid voxels.
-
         Returns:
-            (m, ...); a view where the voxels are source samples in a row.
+            (length, ...); a view where the voxels are source samples in a row.
         """
-        index = self.index[span] - self.source_range(span).start  # (m, k)
-        m, k = index.shape
-        if k == 1:
-            return _picked(lines, index[:, 0])
-        starts = np.arange(0, index.size + 1, k)
-        band = sparse.csr_array(
-            (self.weight[span].ravel(), index.ravel(), starts), shape=(m, len(lines))
-        )
-        made: Hu = band @ np.ascontiguousarray(lines).reshape(len(lines), -1)
-        return made.reshape(m, *lines.shape[1:])
+        if not sparse.issparse(self.taps):
+            picked: Hu = lines[self.taps]
+            return picked
+        made: Hu = self.taps @ np.ascontiguousarray(lines).reshape(len(lines), -1)
+        return made.reshape(self.length, *lines.shape[1:])
 
 
-def _picked(lines: Hu, index: Index) -> Hu:
+def _following(index: Index) -> slice | Index:
+    """Return an index as a slice if it counts up or down by one."""
     steps = set(np.diff(index).tolist())
     if steps <= {1}:
-        return lines[index[0] : index[-1] + 1]
-    if steps == {-1}:
-        return lines[index[-1] : index[0] + 1][::-1]
-    return lines[index]
+        return slice(index[0], index[-1] + 1)
+    if steps == {-1} and index[-1] == 0:
+        return slice(index[0], None, -1)
+    return index
 
 
 def axis_positions(length: int, *, step_mm: float, spacing_mm: float) -> Floats:

@@ -171,14 +171,24 @@ class VoxelGrid:
         """
         asked = (z, y, x)
         shape = tuple(max(0, part.stop - part.start) for part in asked)
-        box: Hu = np.empty(shape, dtype=np.float32) if out is None else out
-        if box.shape != shape:
-            msg = f"a box of shape {shape} does not fit into an array of shape {box.shape}"
+        if out is not None and out.shape != shape:
+            msg = f"a box of shape {shape} does not fit into an array of shape {out.shape}"
             raise ValueError(msg)
         inside = tuple(
             slice(max(part.start, 0, -first), min(part.stop, n, len(taps.index) - first))
             for part, n, first, taps in zip(asked, self.shape, self.start, self.taps, strict=True)
         )
+        if out is None and inside == asked and 0 not in shape:
+            box: Hu = np.ascontiguousarray(self._resample(inside))
+        else:
+            box = np.empty(shape, dtype=np.float32) if out is None else out
+            self._fill(box, asked, inside)
+        if scale is not None:
+            for plane in box:
+                scale.apply(plane, out=plane)
+        return box
+
+    def _fill(self, box: Hu, asked: Box, inside: tuple[slice, ...]) -> None:
         if inside != asked:
             box.fill(AIR_HU)
         if all(part.start < part.stop for part in inside):
@@ -187,10 +197,6 @@ class VoxelGrid:
                 for i, a in zip(inside, asked, strict=True)
             )
             box[place] = self._resample(inside)
-        if scale is not None:
-            for plane in box:
-                scale.apply(plane, out=plane)
-        return box
 
     def block_bytes(self, shape: Axes) -> int:
         """Return the most memory that reading a box of this shape holds, the box included.
@@ -217,20 +223,19 @@ class VoxelGrid:
 
         The order is the same for every block: another order would round otherwise.
         """
-        spans = [slice(0, 0)] * 3  # in the order of the source from here on
-        for taps, part, first in zip(self.taps, inside, self.start, strict=True):
-            spans[taps.source_axis] = slice(part.start + first, part.stop + first)
-        z, y, x = sorted(self.taps, key=lambda taps: taps.source_axis)
-        needed = (z.source_range(spans[0]), y.source_range(spans[1]), x.source_range(spans[2]))
-        depth, high, wide = (part.stop - part.start for part in (needed[0], *spans[1:]))
-        planes = np.empty((depth, high, wide), dtype=np.float32)
-        for place, slab in self._iter_slabs(needed):
+        bands = {
+            taps.source_axis: taps.band(slice(part.start + first, part.stop + first))
+            for taps, part, first in zip(self.taps, inside, self.start, strict=True)
+        }
+        z, y, x = (bands[axis] for axis in range(3))  # of the source from here on
+        depth = z.source.stop - z.source.start
+        planes = np.empty((depth, y.length, x.length), dtype=np.float32)
+        for place, slab in self._iter_slabs((z.source, y.source, x.source)):
             block = np.fmax(slab.transpose(1, 0, 2), np.float32(AIR_HU), order="C")
-            block = y.apply(block, spans[1])  # (y, s, x of the source), s slices
-            block = x.apply(block.transpose(2, 0, 1), spans[2])  # (x, y, s)
+            block = y.apply(block)  # (y, s, x) with s slices
+            block = x.apply(block.transpose(2, 0, 1))  # (x, y, s)
             planes[place] = block.transpose(2, 1, 0)
-        made = z.apply(planes, spans[0])
-        return made.transpose([taps.source_axis for taps in self.taps])
+        return z.apply(planes).transpose([taps.source_axis for taps in self.taps])
 
     def _iter_slabs(self, box: Box) -> Iterator[tuple[slice, Hu]]:
         """Cut a box of the source into slabs; one read does for all unless boxes are cheap."""

@@ -34,7 +34,7 @@ def test_a_quarter_of_the_way_is_a_quarter_of_the_next_sample() -> None:
     taps = axis_taps(np.array([0.25, 2.75]), length=4, source_axis=0)
     assert taps.index.tolist() == [[1, 0], [2, 3]]
     assert taps.weight.tolist() == [[0.25, 0.75], [0.25, 0.75]]
-    made = taps.apply(np.array([[8], [4], [0], [100]], dtype=np.float32), slice(0, 2))
+    made = taps.band(slice(0, 2)).apply(np.array([[8], [4], [0], [100]], np.float32))
     assert made.tolist() == [[7], [75]]
 
 
@@ -42,13 +42,14 @@ def test_beyond_its_ends_a_line_is_its_last_sample_or_its_mirror() -> None:
     at = np.array([-0.5])
     linear = axis_taps(at, length=50, source_axis=0, kernel=LINEAR)
     line = np.random.default_rng(0).uniform(-1000, 1000, 50).astype(np.float32)
-    used = linear.source_range(slice(0, 1))
-    assert linear.apply(line[used], slice(0, 1)).tolist() == [line[0]]
+    band = linear.band(slice(0, 1))
+    assert band.apply(line[band.source]).tolist() == [line[0]]
     cubic = axis_taps(at, length=50, source_axis=0, kernel=CUBIC)
     mirror = interpolate.make_interp_spline(
         np.arange(-49, 50), np.concatenate([line[:0:-1], line]), k=3
     )
-    made = cubic.apply(line[cubic.source_range(slice(0, 1))], slice(0, 1))
+    band = cubic.band(slice(0, 1))
+    made = band.apply(line[band.source])
     assert made[0] == pytest.approx(mirror(-0.5), abs=1e-3)
 
 
@@ -88,9 +89,9 @@ def test_a_sample_that_is_met_is_taken_alone() -> None:
         assert taps.index.tolist() == [[4], [3], [2]]
         assert taps.weight.tolist() == [[1], [1], [1]]
         line = np.arange(60, dtype=np.float32)
-        used = taps.source_range(slice(0, 3))
-        assert used == slice(2, 5)
-        assert taps.apply(line[used], slice(0, 3)).tolist() == [4, 3, 2]
+        band = taps.band(slice(0, 3))
+        assert band.source == slice(2, 5)
+        assert band.apply(line[band.source]).tolist() == [4, 3, 2]
 
 
 @given(st.integers(1, 40), st.floats(0.3, 9), st.floats(0.3, 9), st.sampled_from([LINEAR, CUBIC]))
@@ -141,6 +142,6 @@ def test_short_lines_are_mirrored_as_often_as_needed(length: int) -> None:
     line = np.random.default_rng(length).uniform(-1000, 1000, length)
     position = axis_positions(length, step_mm=1, spacing_mm=0.4)
     taps = axis_taps(position, length=length, source_axis=0, kernel=CUBIC)
-    made = taps.apply(line.astype(np.float32), slice(0, len(position)))
+    made = taps.band(slice(0, len(position))).apply(line.astype(np.float32))
     expected = [slow_cubic(line, place) for place in position]
     np.testing.assert_allclose(made, expected, atol=1e-3)
