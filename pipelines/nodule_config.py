@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from pipelines.config import Settings
+from pipelines.progressive_config import PhaseSettings, check_phases
+
+SPACING_MM = 1.0
+"""Side of a voxel that nodules are searched at."""
 
 
 class ScanSource(Settings):
@@ -49,6 +53,12 @@ class TrainSettings(Settings):
     max_minutes: float | None = Field(None, gt=0)
     seed: int = Field(7, ge=0)
     workers: int = Field(1, ge=0, description="processes that draw crops")
+    progressive: tuple[PhaseSettings, ...] = Field((), description="coarse phases first; none: off")
+
+    @model_validator(mode="after")
+    def _phases_fit(self) -> Self:
+        check_phases(self.progressive, epochs=self.epochs, last_mm=SPACING_MM)
+        return self
 
 
 class NoduleConfig(Settings):

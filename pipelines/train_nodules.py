@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from medvit.errors import ConfigError
 from medvit.workspace import Workspace
-from pipelines.nodule_config import DataSettings, NoduleConfig, TrainSettings
+from pipelines.nodule_config import SPACING_MM, NoduleConfig, TrainSettings
+from pipelines.nodule_data import crop_phases
+from pipelines.progressive_config import phases_of
 from pipelines.training_run import close_run, find_weights, open_run, register
 
 if TYPE_CHECKING:
     from torch.utils.data import DataLoader
 
-    from medvit.data.nodule_crops import Background
-    from medvit.io.case import Case
     from medvit.learn.fit import FitSettings, Progress
     from medvit.models.heads.centre import NoduleDetector
-
-SPACING_MM = 1.0
 
 
 def run(
@@ -36,10 +33,10 @@ def run(
     from pipelines.nodule_card import card_fields, card_text
 
     train = config.train
-    batches = _batches(config, workspace.cache / "backgrounds")
+    batches = _batches(config, workspace)
     folder = open_run(workspace, "train", config)
     detector, parents = _build(config, workspace)
-    objective = NoduleObjective(detector, spacing_mm=SPACING_MM)
+    objective = NoduleObjective(detector)
     settings = _fit_settings(train)
     result = fit(objective, batches, settings=settings, folder=folder, progress=progress)
     fields = card_fields(config, detector.eval(), result) | {"parents": parents}
@@ -85,51 +82,26 @@ def _fit_settings(train: TrainSettings) -> FitSettings:
     )
 
 
-def _batches(config: NoduleConfig, cache: Path) -> DataLoader[Any]:
+def _batches(config: NoduleConfig, workspace: Workspace) -> DataLoader[Any]:
     from torch.utils.data import DataLoader
 
-    from medvit.data.nodule_crops import CropSettings, FreshCrops, NoduleCrops, collate
+    from medvit.data.draws import FreshDraws
+    from medvit.data.nodule_crops import NoduleCrops, collate
+    from medvit.io.scratch import Scratch
 
     train = config.train
-    crops = NoduleCrops(
-        _backgrounds(config.data, cache), CropSettings(side=train.crop_side), seed=train.seed
-    )
+    phases = phases_of(train.progressive, spacing_mm=SPACING_MM, side=train.crop_side)
+    scratch = Scratch.below(workspace.cache)
+    shares = [phase.share for phase in phases]
     return DataLoader(
-        crops,
+        NoduleCrops(
+            crop_phases(config.data, phases, cache=workspace.cache, scratch=scratch),
+            seed=train.seed,
+        ),
         batch_size=train.batch_size,
-        sampler=FreshCrops(train.crops_per_epoch),
+        sampler=FreshDraws(train.crops_per_epoch, epochs=train.epochs, shares=shares),
         num_workers=train.workers,
         collate_fn=collate,
         multiprocessing_context="spawn" if train.workers else None,
         persistent_workers=train.workers > 0,
     )
-
-
-def _backgrounds(data: DataSettings, cache: Path) -> list[Background]:
-    from medvit.data.backgrounds import phantom_background, scan_background
-    from medvit.data.nodule_crops import load_background, save_background
-    from medvit.io.readers import open_volume
-
-    scans = [] if data.root is None else list(data.scans)
-    cases = [_find_case(Path(data.root or "") / scan.source) for scan in scans]
-    cache.mkdir(parents=True, exist_ok=True)
-    found = []
-    for seed in range(data.phantom_seed, data.phantom_seed + data.phantoms):
-        path = cache / f"phantom-{seed}"
-        if not path.with_suffix(".npz").is_file():
-            save_background(path, phantom_background(seed, spacing_mm=SPACING_MM))
-        found.append(load_background(path))
-    for scan, case in zip(scans, cases, strict=True):
-        background = scan_background(open_volume(case), scan.ignored_xyzd_mm, spacing_mm=SPACING_MM)
-        found += [background] * scan.weight
-    return found
-
-
-def _find_case(source: Path) -> Case:
-    from medvit.io.discover import discover
-
-    cases = [case for case in discover(source).cases if case.kind == "ct"]
-    if len(cases) != 1:
-        msg = f"{source}: one CT series expected, {len(cases)} found"
-        raise ConfigError(msg, hint="name the folder of one series in data.scans")
-    return cases[0]

@@ -2,41 +2,55 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from scipy import ndimage
 from torch import Tensor
-from torch.utils.data import Dataset, Sampler
+from torch.utils.data import Dataset
 
+from medvit.data.draws import DrawKey
 from medvit.data.insertion import draw_nodule, draw_site, insert_nodule, insert_sham
+from medvit.data.packed_mask import PackedMask
+from medvit.volume.volume import AIR_HU, Hu
 
-AIR_HU = -1024.0
 LOW_HU, HIGH_HU = -1000.0, 400.0
+HIGHEST_HU = 3071.0
+"""Metal beyond 12 bits says nothing more, and would outshine all that is blurred with it."""
 
 Rows = NDArray[np.float32]  # (k, 4): centre (z, y, x) in voxels, diameter in mm
 
 
-@dataclass(frozen=True, slots=True)
+class Voxels(Protocol):
+    """HU at isotropic spacing, read box by box: a grid over a volume, or part of one."""
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Voxels (z, y, x)."""
+
+    def read(self, z: slice, y: slice, x: slice) -> Hu:
+        """Return a box of its own; bounds may lie beyond either end."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class Background:
     """A scan at isotropic spacing into which nodules are put.
 
     Attributes:
-        hu: (z, y, x), int16; may be memory-mapped.
-        lungs: (z, y, x), bool.
+        voxels: Where crops are read from; the scan is not held.
+        lungs: Of the same shape.
         spacing_mm: Side of a voxel.
         psf_fwhm_mm: Blur of the scanner (z, y, x).
         noise_sd_hu: Standard deviation of its noise.
         ignored: Places where it is unknown what is there, or where a real lesion lies.
     """
 
-    hu: NDArray[np.int16]
-    lungs: NDArray[np.bool_]
+    voxels: Voxels
+    lungs: PackedMask
     spacing_mm: float
     psf_fwhm_mm: tuple[float, float, float]
     noise_sd_hu: float
@@ -71,46 +85,51 @@ class Crop:
     ignored: Rows
 
 
-class NoduleCrops(Dataset[tuple[Tensor, Tensor, Tensor]]):
-    """Crops drawn on the fly: item i is the same whenever it is asked for.
+class NoduleItem(NamedTuple):
+    """Pixels (1, z, y, x) in 0..1, rows of nodules and ignored places, side of a voxel."""
 
-    Items are the pixels (1, z, y, x) in 0..1, the nodules and the ignored places.
-    """
+    pixels: Tensor
+    nodules: Tensor
+    ignored: Tensor
+    spacing_mm: float
 
-    def __init__(self, backgrounds: list[Background], settings: CropSettings, *, seed: int) -> None:
-        self.backgrounds = backgrounds
-        self.settings = settings
+
+class NoduleBatch(NamedTuple):
+    """Items of one phase: pixels (n, 1, z, y, x), the rows of each, side of a voxel."""
+
+    pixels: Tensor
+    nodules: list[Tensor]
+    ignored: list[Tensor]
+    spacing_mm: float
+
+
+@dataclass(frozen=True, slots=True)
+class CropPhase:
+    """What crops are cut from, and how, in one phase of a training."""
+
+    backgrounds: tuple[Background, ...]
+    settings: CropSettings
+
+
+class NoduleCrops(Dataset[NoduleItem]):
+    """Crops drawn on the fly: item (phase, number) is the same whenever it is asked for."""
+
+    def __init__(self, phases: Sequence[CropPhase], *, seed: int) -> None:
+        self.phases = tuple(phases)
         self.seed = seed
 
-    def __getitem__(self, index: int) -> tuple[Tensor, Tensor, Tensor]:
-        rng = np.random.default_rng((self.seed, index))
-        background = self.backgrounds[int(rng.integers(len(self.backgrounds)))]
-        crop = draw_crop(background, self.settings, rng)
-        augment(crop, background, self.settings, rng)
-        return (
+    def __getitem__(self, key: DrawKey) -> NoduleItem:
+        phase = self.phases[key.phase]
+        rng = np.random.default_rng((self.seed, key.number))
+        background = phase.backgrounds[int(rng.integers(len(phase.backgrounds)))]
+        crop = draw_crop(background, phase.settings, rng)
+        augment(crop, background, phase.settings, rng)
+        return NoduleItem(
             torch.from_numpy(scale_hu(crop.hu)[None]),
             torch.from_numpy(crop.nodules),
             torch.from_numpy(crop.ignored),
+            background.spacing_mm,
         )
-
-
-class FreshCrops(Sampler[int]):
-    """Asks for other crops in each epoch, and for the same ones when a run is resumed."""
-
-    def __init__(self, crops_per_epoch: int) -> None:
-        self.crops_per_epoch = crops_per_epoch
-        self.epoch = 0
-
-    def set_epoch(self, epoch: int) -> None:
-        """Choose the epoch, counted from 0."""
-        self.epoch = epoch
-
-    def __len__(self) -> int:
-        return self.crops_per_epoch
-
-    def __iter__(self) -> Iterator[int]:
-        first = self.epoch * self.crops_per_epoch
-        yield from range(first, first + self.crops_per_epoch)
 
 
 def scale_hu(hu: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -122,20 +141,20 @@ def draw_crop(background: Background, settings: CropSettings, rng: np.random.Gen
     """Cut a crop that holds some lung and put nodules and shams into it."""
     side = settings.side
     start = _draw_start(background, side, rng)
-    hu = _cut(background.hu, start, side, fill=AIR_HU).astype(np.float32)
-    lungs = _cut(background.lungs, start, side, fill=False)
+    z, y, x = (slice(int(first), int(first) + side) for first in start)
+    hu = np.clip(background.voxels.read(z, y, x), AIR_HU, HIGHEST_HU)
+    free = background.lungs.read(z, y, x)
     ignored = background.ignored.copy()
     ignored[:, :3] -= start
-    free = lungs.copy()
     _clear(free, ignored, background.spacing_mm)
     known: list[list[float]] = []
     for _ in range(int(rng.integers(settings.most_shams + 1))):
-        site = draw_site(rng, hu, free)
+        site = draw_site(rng, hu, free, spacing_mm=(background.spacing_mm,) * 3)
         if site is not None:
             spec = draw_nodule(rng, centre_index_zyx=site)
             insert_sham(hu, spec, **_scanner(background), rng=rng)
     for _ in range(int(rng.integers(settings.most_nodules + 1))):
-        site = draw_site(rng, hu, free)
+        site = draw_site(rng, hu, free, spacing_mm=(background.spacing_mm,) * 3)
         if site is not None:
             spec = draw_nodule(rng, centre_index_zyx=site)
             insert_nodule(hu, spec, **_scanner(background), rng=rng)
@@ -158,7 +177,7 @@ def augment(
     for _ in range(int(rng.integers(4))):
         _quarter_turn(crop)
     if rng.random() < settings.thick_share:
-        length = int(rng.integers(2, 7))
+        length = max(1, round(int(rng.integers(2, 7)) / background.spacing_mm))
         crop.hu = ndimage.uniform_filter1d(crop.hu, length, axis=0, mode="nearest")
     if rng.random() < 0.4:
         sigma = rng.uniform(0.2, 0.8) / background.spacing_mm
@@ -170,40 +189,19 @@ def augment(
         _cut_end(crop, rng)
 
 
-def collate(
-    items: list[tuple[Tensor, Tensor, Tensor]],
-) -> tuple[Tensor, list[Tensor], list[Tensor]]:
-    """Stack pixels; keep nodules and ignored places as lists."""
-    return torch.stack([x for x, _, _ in items]), [n for _, n, _ in items], [g for _, _, g in items]
+def collate(items: Sequence[NoduleItem]) -> NoduleBatch:
+    """Stack pixels; keep nodules and ignored places as lists.
 
-
-def save_background(path: Path, background: Background) -> None:
-    """Write a background as .npz beside a memory-mappable .npy of its voxels."""
-    np.save(path.with_suffix(".hu.npy"), background.hu)
-    np.savez_compressed(
-        path.with_suffix(".npz"),
-        lungs=np.packbits(background.lungs),
-        spacing_mm=background.spacing_mm,
-        psf_fwhm_mm=np.array(background.psf_fwhm_mm),
-        noise_sd_hu=background.noise_sd_hu,
-        ignored=background.ignored,
-    )
-
-
-def load_background(path: Path) -> Background:
-    """Read what `save_background` wrote; voxels stay on disk."""
-    hu = np.load(path.with_suffix(".hu.npy"), mmap_mode="r", allow_pickle=False)
-    with np.load(path.with_suffix(".npz"), allow_pickle=False) as file:
-        lungs = np.unpackbits(file["lungs"], count=hu.size).reshape(hu.shape).astype(bool)
-        z_mm, y_mm, x_mm = (float(value) for value in file["psf_fwhm_mm"])
-        return Background(
-            hu,
-            lungs,
-            float(file["spacing_mm"]),
-            (z_mm, y_mm, x_mm),
-            float(file["noise_sd_hu"]),
-            file["ignored"].astype(np.float32),
-        )
+    Raises:
+        ValueError: If the items have more than one spacing.
+    """
+    spacings = {item.spacing_mm for item in items}
+    if len(spacings) != 1:
+        msg = f"a batch has one spacing, got {sorted(spacings)} mm"
+        raise ValueError(msg)
+    pixels = torch.stack([item.pixels for item in items])
+    nodules, ignored = [item.nodules for item in items], [item.ignored for item in items]
+    return NoduleBatch(pixels, nodules, ignored, spacings.pop())
 
 
 def _scanner(background: Background) -> dict[str, Any]:
@@ -215,23 +213,12 @@ def _scanner(background: Background) -> dict[str, Any]:
 
 
 def _draw_start(background: Background, side: int, rng: np.random.Generator) -> Rows:
-    shape = np.array(background.hu.shape)
+    shape = np.array(background.voxels.shape)
     for _ in range(50):
         inside = rng.integers(shape)
-        if background.lungs[tuple(inside)]:
+        if background.lungs.at(*inside.tolist()):
             break
     return (inside - rng.integers(side // 8, side - side // 8, size=3)).astype(np.float32)
-
-
-def _cut(array: NDArray[Any], start: Rows, side: int, *, fill: float) -> NDArray[Any]:
-    out = np.full((side,) * 3, fill, dtype=array.dtype)
-    low = start.astype(int)
-    source = [
-        slice(max(0, a), max(0, min(n, a + side))) for a, n in zip(low, array.shape, strict=True)
-    ]
-    target = [slice(s.start - a, s.stop - a) for s, a in zip(source, low, strict=True)]
-    out[tuple(target)] = array[tuple(source)]
-    return out
 
 
 def _clear(free: NDArray[np.bool_], rows: Rows, spacing_mm: float) -> None:

@@ -1,29 +1,35 @@
 from __future__ import annotations
 
-from pathlib import Path
+from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 from numpy.typing import NDArray
 
+from medvit.data.draws import DrawKey
 from medvit.data.nodule_crops import (
-    AIR_HU,
     Background,
     Crop,
+    CropPhase,
     CropSettings,
-    FreshCrops,
     NoduleCrops,
     augment,
+    collate,
     draw_crop,
-    load_background,
-    save_background,
     scale_hu,
 )
+from medvit.data.packed_mask import PackedMask
+from medvit.learn.centre_loss import centre_loss, centre_targets
+from medvit.learn.nodules import NoduleObjective
+from medvit.models.builders import nodule_detector
+from medvit.volume.resample import VoxelGrid
+from medvit.volume.volume import AIR_HU, volume_of
 
 PLAIN = CropSettings(side=32, cut_share=0, thick_share=0)
 
 
-def lung_block(ignored: list[list[float]] | None = None) -> Background:
+def lung_block(ignored: list[list[float]] | None = None, *, spacing_mm: float = 1.0) -> Background:
     """Return a block of parenchyma in a wall of muscle."""
     rng = np.random.default_rng(0)
     hu = rng.normal(-850, 20, (48, 48, 48)).astype(np.int16)
@@ -31,7 +37,10 @@ def lung_block(ignored: list[list[float]] | None = None) -> Background:
     lungs[6:42, 6:42, 6:42] = True
     hu[~lungs] = 40
     rows = np.array(ignored or [], np.float32).reshape(-1, 4)
-    return Background(hu, lungs, 1.0, (1.0, 0.9, 0.9), 20.0, rows)
+    affine = np.array([[0, 0, 1, 0], [0, 1, 0, 0], [1, 0, 0, 0], [0, 0, 0, 1]]) * 1.0
+    affine[:3, :3] *= spacing_mm
+    voxels = VoxelGrid.of(volume_of(hu, affine), spacing_mm)
+    return Background(voxels, PackedMask.of(lungs), spacing_mm, (1.0, 0.9, 0.9), 20.0, rows)
 
 
 def brightest(hu: NDArray[np.float32], centre: NDArray[np.float32]) -> float:
@@ -57,16 +66,45 @@ def test_nodules_stay_under_their_labels_through_flips_and_turns(seed: int) -> N
 
 
 def test_the_same_item_is_the_same_and_another_is_not() -> None:
-    crops = NoduleCrops([lung_block()], PLAIN, seed=5)
-    assert crops[3][0].equal(crops[3][0])
-    assert not crops[3][0].equal(crops[4][0])
+    crops = NoduleCrops([CropPhase((lung_block(),), PLAIN)], seed=5)
+    first, again, other = (crops[DrawKey(0, number)].pixels for number in (3, 3, 4))
+    assert first.equal(again)
+    assert not first.equal(other)
 
 
-def test_each_epoch_asks_for_crops_of_its_own() -> None:
-    order = FreshCrops(3)
-    assert list(order) == [0, 1, 2]
-    order.set_epoch(2)
-    assert list(order) == [6, 7, 8]
+def test_the_phase_chooses_backgrounds_and_size_of_crops() -> None:
+    coarse = CropPhase((lung_block(spacing_mm=2.0),), CropSettings(side=32))
+    fine = CropPhase((lung_block(),), CropSettings(side=40))
+    crops = NoduleCrops([coarse, fine], seed=5)
+    items = [crops[DrawKey(phase, 0)] for phase in (0, 1)]
+    assert [item.spacing_mm for item in items] == [2.0, 1.0]
+    assert [tuple(item.pixels.shape) for item in items] == [(1, 32, 32, 32), (1, 40, 40, 40)]
+
+
+def test_a_batch_of_two_spacings_is_refused() -> None:
+    coarse = CropPhase((lung_block(spacing_mm=2.0),), PLAIN)
+    crops = NoduleCrops([coarse, CropPhase((lung_block(),), PLAIN)], seed=5)
+    with pytest.raises(ValueError, match=r"one spacing, got \[1.0, 2.0\] mm"):
+        collate([crops[DrawKey(0, 0)], crops[DrawKey(1, 0)]])
+
+
+def test_the_objective_draws_targets_at_the_spacing_of_the_batch() -> None:
+    crops = NoduleCrops([CropPhase((lung_block(spacing_mm=2.0),), PLAIN)], seed=5)
+    batch = collate([crops[DrawKey(0, 0)], crops[DrawKey(0, 1)]])
+    torch.manual_seed(0)
+    detector = nodule_detector(backbone="swin3d_tiny", width=8).eval()
+    with torch.no_grad():
+        maps = detector(batch.pixels)
+        losses = {}
+        for spacing_mm in (1.0, 2.0):
+            grid = (16, 16, 16)
+            targets = centre_targets(
+                batch.nodules, batch.ignored, grid=grid, stride=2, spacing_mm=spacing_mm
+            )
+            losses[spacing_mm] = float(centre_loss(maps, targets)["loss"])
+        found = float(NoduleObjective(detector)(batch))
+    assert found == losses[2.0]
+    assert found != losses[1.0]
 
 
 def test_nodules_keep_away_from_known_lesions() -> None:
@@ -94,11 +132,15 @@ def test_an_end_of_the_scan_takes_its_nodules_along() -> None:
         assert len(crop.nodules) == (~is_air).sum()
 
 
-def test_a_background_comes_back_as_it_was(tmp_path: Path) -> None:
-    background = lung_block(ignored=[[1, 2, 3, 4]])
-    save_background(tmp_path / "one", background)
-    read = load_background(tmp_path / "one")
-    assert np.array_equal(read.hu, background.hu)
-    assert np.array_equal(read.lungs, background.lungs)
-    assert np.array_equal(read.ignored, background.ignored)
-    assert (read.spacing_mm, read.psf_fwhm_mm, read.noise_sd_hu) == (1.0, (1.0, 0.9, 0.9), 20.0)
+def test_a_crop_is_the_scan_where_nothing_was_put_in() -> None:
+    ramp = np.arange(48**3, dtype=np.float32).reshape(48, 48, 48) / 50 - 1000  # each value once
+    affine = np.array([[0, 0, 1, 0], [0, 1, 0, 0], [1, 0, 0, 0], [0, 0, 0, 1]]) * 1.0
+    voxels = VoxelGrid.of(volume_of(ramp, affine), 1.0)
+    background = replace(lung_block(), voxels=voxels)
+    settings = CropSettings(side=32, most_nodules=0, most_shams=0)
+    hu = draw_crop(background, settings, np.random.default_rng(3)).hu
+    inside = np.argwhere(hu >= -1000)[0]
+    start = np.argwhere(ramp == hu[tuple(inside)])[0] - inside
+    z, y, x = (slice(int(first), int(first) + 32) for first in start)
+    assert np.array_equal(hu, voxels.read(z, y, x))
+    assert (hu == AIR_HU).any() == bool((start < 0).any() or (start > 16).any())

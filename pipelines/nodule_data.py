@@ -1,0 +1,117 @@
+"""What nodules are put into: made chests and real scans, as backgrounds of each phase."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from medvit.errors import ConfigError
+from pipelines.nodule_config import DataSettings
+
+if TYPE_CHECKING:
+    from medvit.data.draws import Phase
+    from medvit.data.nodule_crops import Background, CropPhase
+    from medvit.data.patches import OpenCases
+    from medvit.io.case import Case
+    from medvit.io.scratch import Scratch
+
+
+def crop_phases(
+    data: DataSettings, phases: Sequence[Phase], *, cache: Path, scratch: Scratch
+) -> tuple[CropPhase, ...]:
+    """Return the backgrounds of every phase; voxels stay on the disk.
+
+    Args:
+        cache: Made chests are kept in `backgrounds` there, one file each.
+        scratch: Where the readers keep what they decode.
+
+    Raises:
+        ConfigError: If a scan named in the config is not below `data.root`.
+    """
+    from medvit.data.nodule_crops import CropPhase, CropSettings
+    from medvit.data.patches import OpenCases
+
+    scans = [] if data.root is None else list(data.scans)
+    scan_cases = [find_case(Path(data.root or "") / scan.source) for scan in scans]
+    seeds = range(data.phantom_seed, data.phantom_seed + data.phantoms)
+    made = [_made_chest(cache / "backgrounds", seed) for seed in seeds]
+    cases = OpenCases([*(find_case(path) for path in made), *scan_cases], scratch=scratch)
+    found = []
+    for phase in phases:
+        backgrounds = [
+            _chest_background(cases, number, path, phase.spacing_mm)
+            for number, path in enumerate(made)
+        ]
+        for number, scan in enumerate(scans, start=len(made)):
+            background = _scan_background(cases, number, scan.ignored_xyzd_mm, phase.spacing_mm)
+            backgrounds += [background] * scan.weight
+        found.append(CropPhase(tuple(backgrounds), CropSettings(side=phase.side)))
+    return tuple(found)
+
+
+def find_case(source: Path) -> Case:
+    """Return the one CT case in a folder or file.
+
+    Raises:
+        ConfigError: If there is none, or more than one.
+    """
+    from medvit.io.discover import discover
+
+    cases = [case for case in discover(source).cases if case.kind == "ct"]
+    if len(cases) != 1:
+        msg = f"{source}: one CT series expected, {len(cases)} found"
+        raise ConfigError(msg, hint="name the folder of one series in data.scans")
+    return cases[0]
+
+
+def _made_chest(folder: Path, seed: int) -> Path:
+    """Return the file of a made chest, which is made unless it is there.
+
+    Its lungs lie beside it; they are written first, so a chest that is there is whole.
+    """
+    import numpy as np
+
+    from medvit import atomic
+    from medvit.data.backgrounds import make_chest
+    from medvit.io.writing.metaimage import write_metaimage
+
+    path = folder / f"chest-{seed}.mha"
+    if not path.is_file():
+        folder.mkdir(parents=True, exist_ok=True)
+        chest = make_chest(seed)
+        content = io.BytesIO()
+        bits, shape = np.packbits(chest.lungs), np.array(chest.lungs.shape)
+        np.savez_compressed(content, lungs=bits, shape=shape, psf_fwhm_mm=chest.psf_fwhm_mm)
+        atomic.write_bytes(path.with_suffix(".npz"), content.getvalue())
+        write_metaimage(chest.volume, path)
+    return path
+
+
+def _chest_background(cases: OpenCases, number: int, path: Path, spacing_mm: float) -> Background:
+    import numpy as np
+
+    from medvit.data.backgrounds import chest_background
+    from medvit.data.patches import CaseGrid
+
+    with np.load(path.with_suffix(".npz"), allow_pickle=False) as file:
+        shape = file["shape"].tolist()
+        lungs = np.unpackbits(file["lungs"], count=int(np.prod(shape))).reshape(shape).astype(bool)
+        z_mm, y_mm, x_mm = file["psf_fwhm_mm"].tolist()
+    on = CaseGrid(cases, number, spacing_mm)
+    fine = CaseGrid(cases, number, 1.0)
+    return chest_background(lungs, (z_mm, y_mm, x_mm), lungs_affine=fine.affine_lps, on=on)
+
+
+def _scan_background(
+    cases: OpenCases,
+    number: int,
+    ignored_xyzd_mm: Sequence[Sequence[float]],
+    spacing_mm: float,
+) -> Background:
+    from medvit.data.backgrounds import scan_background
+    from medvit.data.patches import CaseGrid
+
+    on = CaseGrid(cases, number, spacing_mm)
+    return scan_background(cases.volume(number), ignored_xyzd_mm, on=on)
