@@ -24,10 +24,10 @@ from medvit.io.scratch import Scratch
 from medvit.io.source import Source
 from medvit.io.volumes.ome_zarr import open_level
 from medvit.io.volumes.ome_zarr_metadata import read_json
-from medvit.io.writing.cascade import Target, pour_volume
+from medvit.io.writing.cascade import Target, pour_volume, slab_depth
 from medvit.io.writing.ome_zarr import FAST, GroupForm, array_path, fill_group, group_attributes
 from medvit.io.writing.slabs import SLAB_BYTES, WHOLE, Progress, in_exact_type
-from medvit.volume.levels import Kind, plan_levels
+from medvit.volume.levels import Kind, Shape, plan_levels
 from medvit.volume.pyramid import Pyramid, derived_levels, level_number
 from medvit.volume.volume import BlockReader, Hu, Volume
 
@@ -37,6 +37,10 @@ PYRAMID_VERSION = 1
 HELD_SPACING_MM = 1.5
 """Where a pyramid cannot be kept on disk, the levels a search at this spacing needs are held."""
 
+SLABS_AT_ONCE = 4
+BASE_BYTES = 24 * 1024 * 1024
+"""Memory of making a pyramid, in slabs of float32, and beside them."""
+
 Place = tuple[Kind, int]
 """What is made of voxels, and the number of the level."""
 
@@ -44,7 +48,7 @@ _log = logging.getLogger(__name__)
 
 
 def open_pyramid(
-    source: Path | str | Case,
+    source: Path | str | Case | Source,
     *,
     scratch: Scratch,
     progress: Progress | None = None,
@@ -62,7 +66,7 @@ def open_pyramid(
     are made of the volume on reading.
 
     Args:
-        source: As in `open_volume`.
+        source: As in `open_volume`, or opened already.
         scratch: Where it is kept; nothing of the pass goes into `scratch.chunks`.
         progress: Called with the slices read so far and their total, when it is made.
         slab_bytes: Most that a slab takes as float32.
@@ -71,7 +75,7 @@ def open_pyramid(
         InputError: If the path does not exist.
         ReadError: With the reason, if the volume cannot be trusted, or read to its end.
     """
-    opened = open_source(source, scratch=scratch)
+    opened = source if isinstance(source, Source) else open_source(source, scratch=scratch)
     shelf = _Shelf(opened, scratch.pyramids, slab_bytes)
     shelf.fill(progress)
     return shelf.pyramid()
@@ -86,6 +90,16 @@ def hold_pyramid(volume: Volume, *, slab_bytes: int = SLAB_BYTES) -> Pyramid:
     shelf = _Shelf(Source(volume, volume, ()), None, slab_bytes)
     shelf.fill()
     return shelf.pyramid()
+
+
+def predicted_bytes(shape: Shape, slab_bytes: int = SLAB_BYTES) -> int:
+    """Return the most memory that making a pyramid takes beside what the process holds.
+
+    Measured, for voxels of int16 that are stored at every level; it does not grow with
+    the depth of the volume.
+    """
+    depth = slab_depth(shape, slab_bytes)
+    return BASE_BYTES + SLABS_AT_ONCE * min(depth, shape[0]) * shape[1] * shape[2] * 4
 
 
 class _Shelf:

@@ -39,6 +39,7 @@ class Basin:
         depth: Slices that are stored together.
         targets: Where voxels go; the finest level has its own under `mean`.
         start: Slices stored so far; `held` those that wait in `parts` beside them.
+        used: Memory of slices that are being stored, or are by now.
     """
 
     level: Level
@@ -47,24 +48,39 @@ class Basin:
     start: int = 0
     held: int = 0
     parts: dict[Kind, Slab] = field(default_factory=dict)
+    used: list[tuple[list[Future[None]], dict[Kind, Slab]]] = field(default_factory=list)
 
     def add(self, parts: Mapping[Kind, Slab]) -> bool:
         """Add slices; return whether there are enough to be stored."""
         count = len(next(iter(parts.values())))
         total, height, width = self.level.shape
+        if not self.parts:
+            self.parts = self._stored_by_now() or {
+                kind: np.empty((min(self.depth, total), height, width), part.dtype)
+                for kind, part in parts.items()
+            }
         for kind, part in parts.items():
-            if kind not in self.parts:
-                room = min(self.depth, total - self.start)
-                self.parts[kind] = np.empty((room, height, width), part.dtype)
             self.parts[kind][self.held : self.held + count] = part
         self.held += count
         return self.held == min(self.depth, total - self.start)
 
-    def emptied(self) -> tuple[slice, dict[Kind, Slab]]:
-        """Return the slices that wait and their place, and make room for the next."""
-        place, parts = slice(self.start, self.start + self.held), self.parts
-        self.start, self.held, self.parts = place.stop, 0, {}
+    def full(self) -> tuple[slice, dict[Kind, Slab]]:
+        """Return the slices that wait, and their place."""
+        place = slice(self.start, self.start + self.held)
+        parts = {kind: part[: self.held] for kind, part in self.parts.items()}
         return place, parts
+
+    def renew(self, storing: list[Future[None]]) -> None:
+        """Make room for the next slices; the memory of these is free when they are stored."""
+        self.used.append((storing, self.parts))
+        self.start, self.held, self.parts = self.start + self.held, 0, {}
+
+    def _stored_by_now(self) -> dict[Kind, Slab] | None:
+        """Return memory that is used no more: new memory costs more than what fills it."""
+        for number, (storing, _) in enumerate(self.used):
+            if all(future.done() for future in storing):
+                return self.used.pop(number)[1]
+        return None
 
 
 def slab_depth(shape: tuple[int, int, int], slab_bytes: int = SLAB_BYTES) -> int:
@@ -152,7 +168,7 @@ class _Cascade:
         exact = as_type(hu, self._dtype)
         finest = self._basins[0]
         if finest.targets and finest.add({"mean": exact}):
-            self._store(finest, *finest.emptied())
+            finest.renew(self._store(finest, *finest.full()))
         self._pass_on({kind: hu if kind == "mean" else exact for kind in self._kinds}, 1)
 
     def finish(self) -> None:
@@ -166,15 +182,19 @@ class _Cascade:
         basin = self._basins[number]
         by = basin.level.halved
         if basin.add({kind: halved_slab(part, by, kind) for kind, part in parts.items()}):
-            place, full = basin.emptied()
-            self._store(basin, place, full)
+            place, full = basin.full()
+            storing = self._store(basin, place, full)
             self._pass_on(full, number + 1)
+            basin.renew(storing)
 
-    def _store(self, basin: Basin, place: slice, parts: Mapping[Kind, Slab]) -> None:
+    def _store(self, basin: Basin, place: slice, parts: Mapping[Kind, Slab]) -> list[Future[None]]:
+        storing = []
         for kind, target in basin.targets.items():
             while len(self._storing) > WAITING:
                 self._storing.popleft().result()
-            self._storing.append(self._writer.submit(self._set, target, place, parts[kind]))
+            storing.append(self._writer.submit(self._set, target, place, parts[kind]))
+            self._storing.append(storing[-1])
+        return storing
 
     def _set(self, target: Target, place: slice, slab: Slab) -> None:
         rounded = np.rint(slab).astype(WHOLE) if slab.dtype != self._dtype else slab

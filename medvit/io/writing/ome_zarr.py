@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numcodecs  # type: ignore[import-untyped]
 import numpy as np
 import zarr
 from zarr.codecs import BloscCodec, Crc32cCodec
@@ -14,6 +15,7 @@ from zarr.codecs import BloscCodec, Crc32cCodec
 from medvit.geometry import Affine
 from medvit.io.writing.cascade import Target, pour_volume, slab_depth
 from medvit.io.writing.drafts import draft_folder
+from medvit.io.writing.shards import Shards
 from medvit.io.writing.slabs import SLAB_BYTES, Progress, in_exact_type
 from medvit.volume.levels import Kind, Level, affine_of_level, plan_levels
 from medvit.volume.volume import Volume
@@ -111,7 +113,8 @@ def fill_group(
         group = zarr.create_group(folder, zarr_format=3, overwrite=True)
         targets: list[dict[Kind, Target]] = [{} for _ in form.levels]
         for kind, number in form.arrays():
-            targets[number][kind] = _create(group, (kind, number), form, dtype, slab_bytes)
+            array = _create(group, (kind, number), form, dtype, slab_bytes)
+            targets[number][kind] = _files_of(folder, array, form.codec)
         pour_volume(volume, form.levels, targets, dtype, progress=progress, slab_bytes=slab_bytes)
         group.attrs.put(group_attributes(volume.affine_lps, form))
 
@@ -170,9 +173,15 @@ def _create(
         compressors=[form.codec, Crc32cCodec()],
         fill_value=0,
         dimension_names=AXES,
-        # Every file is there, so that one that is missing can be told from one full of zeros.
-        config={"write_empty_chunks": True},
     )
+
+
+def _files_of(folder: Path, array: zarr.Array[Any], codec: BloscCodec) -> Shards:
+    """Return what writes the files of an array: every one, so that a missing one is told."""
+    depth, height, width = array.chunks
+    rows, columns = (array.shards or array.chunks)[1:]
+    blosc = numcodecs.Blosc(codec.cname.value, codec.clevel, numcodecs.Blosc.SHUFFLE)
+    return Shards(folder / array.path, (depth, height, width), (depth, rows, columns), blosc)
 
 
 def group_attributes(affine_lps: Affine, form: GroupForm) -> dict[str, Any]:
