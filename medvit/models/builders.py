@@ -8,8 +8,11 @@ from typing import Any
 from torch import nn
 
 from medvit.errors import ConfigError
+from medvit.models.backbone import Backbone3d
 from medvit.models.heads.centre import NoduleDetector
-from medvit.models.heads.classify import DefectClassifier
+from medvit.models.heads.classify import DefectClassifier, VolumeClassifier
+from medvit.models.heads.swin_unetr import SwinUnetr
+from medvit.models.segresnet import SegResNetEncoder
 from medvit.models.swin3d import Swin3d
 from medvit.models.vit import Vit, vit_tiny_stem
 
@@ -24,13 +27,42 @@ def swin3d_base() -> Swin3d:
     return Swin3d()
 
 
+def segresnet_small(*, in_channels: int = 1) -> SegResNetEncoder:
+    """Return the convolutional rival of `swin3d_tiny`: as many operations, no attention.
+
+    A volume of 96x96x96 takes it 12.8 GFLOP (`swin3d_tiny`: 12.7), with 10.6 M parameters
+    (0.9 M), most of them in its two coarsest levels.
+    """
+    return SegResNetEncoder(in_channels)
+
+
+def volume_backbone(name: str, **arguments: Any) -> Backbone3d:
+    """Return a 3D backbone named in `BACKBONES`.
+
+    Raises:
+        ConfigError: If there is no such backbone, or it is one for images.
+    """
+    encoder = build_backbone(name, **arguments)
+    if not isinstance(encoder, Backbone3d):
+        msg = f"volumes need a 3D backbone, got {name!r}; use swin3d_tiny"
+        raise ConfigError(msg)
+    return encoder
+
+
 def nodule_detector(*, backbone: str, width: int = 32) -> NoduleDetector:
     """Return a nodule detector on a 3D backbone named in `BACKBONES`."""
-    encoder = build_backbone(backbone)
-    if not isinstance(encoder, Swin3d):
-        msg = f"a nodule detector needs a 3D backbone, got {backbone!r}; use swin3d_tiny"
-        raise ConfigError(msg)
-    return NoduleDetector(encoder, width=width)
+    return NoduleDetector(volume_backbone(backbone), width=width)
+
+
+def volume_classifier(*, backbone: str, classes: int) -> VolumeClassifier:
+    """Return a classifier of whole volumes on a 3D backbone named in `BACKBONES`."""
+    return VolumeClassifier(volume_backbone(backbone), classes=classes)
+
+
+def swin_unetr(*, classes: int, in_channels: int = 1, feature_size: int = 48) -> SwinUnetr:
+    """Return a segmenter of the sizes of MONAI's SwinUNETR, ready for its weights."""
+    encoder = Swin3d(in_channels, embed_dim=feature_size)
+    return SwinUnetr(encoder, classes=classes, in_channels=in_channels)
 
 
 def image_backbone(name: str) -> Vit:
@@ -54,12 +86,15 @@ def defect_classifier(*, backbone: str, classes: int) -> DefectClassifier:
 BACKBONES: dict[str, Callable[..., nn.Module]] = {
     "swin3d_tiny": swin3d_tiny,
     "swin3d_base": swin3d_base,
+    "segresnet_small": segresnet_small,
     "vit_tiny_stem": vit_tiny_stem,
 }
 
 MODELS: dict[str, Callable[..., nn.Module]] = {
     "nodule_detector": nodule_detector,
     "defect_classifier": defect_classifier,
+    "volume_classifier": volume_classifier,
+    "swin_unetr": swin_unetr,
     "vit_tiny_stem": vit_tiny_stem,
 }
 

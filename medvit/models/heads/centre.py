@@ -1,7 +1,7 @@
 """A point detector for volumes: where nodules are centred, and how large they are.
 
 After CenterNet (Zhou 2019, arXiv 1904.07850) in 3D, on a feature pyramid over
-`Swin3d`.
+any `Backbone3d`.
 """
 
 from __future__ import annotations
@@ -13,7 +13,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
-from medvit.models.swin3d import Swin3d
+from medvit.models.backbone import Backbone3d
+from medvit.models.layers.channel_norm import ChannelNorm, tile_dependent_parts
 
 PRIOR_PROBABILITY = 0.01
 TYPICAL_DIAMETER_MM = 7.3  # exp(1.99), the median of LUNA16's log-normal diameters
@@ -37,22 +38,6 @@ class CentreMaps(NamedTuple):
     offset: Tensor
 
 
-class ChannelNorm(nn.Module):
-    """Layer norm over the channels of (n, c, z, y, x), voxel by voxel.
-
-    A score then does not depend on what else lies in the tile.
-    """
-
-    def __init__(self, channels: int) -> None:
-        super().__init__()
-        self.norm = nn.LayerNorm(channels)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Normalise (n, c, z, y, x) over c."""
-        out: Tensor = self.norm(x.movedim(1, -1)).movedim(-1, 1)
-        return out
-
-
 def _conv_block(channels: int) -> nn.Sequential:
     return nn.Sequential(
         nn.Conv3d(channels, channels, 3, padding=1), ChannelNorm(channels), nn.GELU()
@@ -69,14 +54,18 @@ def _output_layer(channels: int) -> nn.Conv3d:
 
 
 class NoduleDetector(nn.Module):
-    """Swin3d, a top-down pyramid, and one head at the finest map.
+    """An encoder, a top-down pyramid, and one head at the finest map.
 
     Args:
-        backbone: Encoder; its first map sets the stride of the output.
+        backbone: Encoder; its first map sets the stride of the output. Nothing in it may look
+            at the whole tile, or a score would depend on what else lies in there.
         width: Channels of the pyramid.
+
+    Raises:
+        ValueError: If the backbone norms or mixes over the whole tile or batch.
     """
 
-    def __init__(self, backbone: Swin3d, *, width: int = 32) -> None:
+    def __init__(self, backbone: Backbone3d, *, width: int = 32) -> None:
         super().__init__()
         self.backbone = backbone
         self.laterals = nn.ModuleList(
@@ -88,6 +77,9 @@ class NoduleDetector(nn.Module):
             nn.Conv3d(1, width, 4, stride=2, padding=1), ChannelNorm(width), nn.GELU()
         )
         self.head = nn.Sequential(_conv_block(width), _output_layer(width))
+        if wide := tile_dependent_parts(self):
+            msg = f"a detector's scores must not depend on the tile, but {', '.join(wide[:3])} do"
+            raise ValueError(msg)
 
     @property
     def stride(self) -> int:
@@ -99,7 +91,13 @@ class NoduleDetector(nn.Module):
 
         Args:
             x: Volume (n, 1, z, y, x); HU clipped to -1000..400 and scaled to 0..1.
+
+        Raises:
+            ValueError: If a side does not divide by `stride`.
         """
+        if any(side % self.stride for side in x.shape[2:]):
+            msg = f"sides must divide by {self.stride}, got {tuple(x.shape[2:])}"
+            raise ValueError(msg)
         maps = self.backbone(x)
         top: Tensor | None = None
         for level in reversed(range(len(maps))):
