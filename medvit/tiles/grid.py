@@ -19,17 +19,46 @@ class Tile:
         start: (z, y, x) of its first voxel; may lie before the grid.
         side: Voxels along each edge.
         core: Half-open box, inside the cube, of what this tile alone decides.
+        number: Its place among all tiles of the layout, in order of z, y, x.
     """
 
     start: Triple
     side: int
     core: Box
+    number: int = 0
 
     @property
     def box(self) -> Box:
         """All voxels of the tile."""
         z, y, x = (slice(start, start + self.side) for start in self.start)
         return z, y, x
+
+
+@dataclass(frozen=True, slots=True)
+class TileForm:
+    """How large tiles are and how they lie.
+
+    Attributes:
+        side: Voxels along the edge of a tile.
+        overlap: Voxels that neighbours share at least; less than `side`.
+        align: Starts, and borders between cores, are multiples of it: the stride of the
+            network, so that the cells of all its maps fall on one grid.
+
+    Raises:
+        ValueError: If there is no step, or steps and sides are no multiples of `align`.
+    """
+
+    side: int = 96
+    overlap: int = 24
+    align: int = 1
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.overlap < self.side:
+            msg = f"the overlap of tiles must be 0 to {self.side - 1} voxels, got {self.overlap}"
+            raise ValueError(msg)
+        if self.align < 1 or self.side % self.align or self.overlap % self.align:
+            msg = f"side and overlap must be multiples of align, got {self}"
+            raise ValueError(msg)
 
 
 def tile_starts(length: int, *, side: int, step: int) -> tuple[int, ...]:
@@ -56,40 +85,55 @@ def tile_starts(length: int, *, side: int, step: int) -> tuple[int, ...]:
 
 
 def iter_tiles(
-    box: Box, *, side: int, overlap: int, keep: Callable[[Box], bool] = lambda _core: True
+    box: Box,
+    *,
+    side: int,
+    overlap: int,
+    align: int = 1,
+    keep: Callable[[Box], bool] = lambda _core: True,
 ) -> Iterator[Tile]:
     """Yield the tiles of a box in order of z, then y, then x.
 
     The cores of all tiles divide the box: each of its voxels lies in exactly one,
-    at least `overlap // 2` voxels from the side of a tile towards its neighbour.
-    A box shorter than a tile lies in the middle of it.
+    at least half the overlap, rounded down to `align`, from the side of a tile towards
+    its neighbour. A box shorter than a tile lies in the middle of it.
 
     Args:
         box: Half-open ranges (z, y, x) of grid voxels.
         side: Voxels along the edge of a tile.
         overlap: Voxels that neighbours share at least; less than `side`.
+        align: As in `TileForm`.
         keep: Told the core of a tile, says whether it is wanted.
 
     Raises:
-        ValueError: If the overlap does not leave a step of at least one voxel.
+        ValueError: As `TileForm`.
     """
-    if not 0 <= overlap < side:
-        msg = f"the overlap of tiles must be 0 to {side - 1} voxels, got {overlap}"
-        raise ValueError(msg)
-    for parts in product(*(_along(axis, side=side, overlap=overlap) for axis in box)):
-        core = (parts[0][1], parts[1][1], parts[2][1])
+    form = TileForm(side, overlap, align)
+    places = product(*(tiles_along(axis, form) for axis in box))
+    for number, ((z, z_core), (y, y_core), (x, x_core)) in enumerate(places):
+        core = (z_core, y_core, x_core)
         if keep(core):
-            yield Tile((parts[0][0], parts[1][0], parts[2][0]), side, core)
+            yield Tile((z, y, x), side, core, number)
 
 
-def _along(axis: slice, *, side: int, overlap: int) -> list[tuple[int, slice]]:
-    """Return start and core range of each tile along one axis."""
-    length = axis.stop - axis.start
-    if length < 1:
+def tiles_along(axis: slice, form: TileForm) -> list[tuple[int, slice]]:
+    """Return start and core range of the fewest tiles that cover a range of voxels.
+
+    Examples:
+        >>> tiles_along(slice(3, 133), TileForm(side=96, overlap=24, align=8))
+        [(0, slice(3, 64, None)), (40, slice(64, 133, None))]
+    """
+    side, align = form.side, form.align
+    if axis.stop <= axis.start:
         return []
-    if length <= side:
-        return [(axis.start + (length - side) // 2, axis)]
-    starts = [axis.start + s for s in tile_starts(length, side=side, step=side - overlap)]
-    inner = [(a + side + b) // 2 for a, b in pairwise(starts)]
+    first = axis.start // align * align
+    last = ceil((axis.stop - side) / align) * align
+    if last <= first:
+        middle = (axis.start + axis.stop - side) // 2
+        return [(min(max(middle // align * align, last), first), axis)]
+    step = side - form.overlap
+    units = tile_starts((last - first + side) // align, side=side // align, step=step // align)
+    starts = [first + align * unit for unit in units]
+    inner = [(a + side + b) // 2 // align * align for a, b in pairwise(starts)]
     edges = [axis.start, *inner, axis.stop]
     return [(s, slice(a, b)) for s, (a, b) in zip(starts, pairwise(edges), strict=True)]

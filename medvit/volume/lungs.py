@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from math import prod
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,15 +18,13 @@ from medvit.volume.morphology import (
     open_slices,
 )
 from medvit.volume.region import Region
-from medvit.volume.resample import IsotropicGrid
+from medvit.volume.resample import VoxelGrid
+from medvit.volume.slabs import iter_slabs
 from medvit.volume.volume import AIR_HU, Volume
 
 CoarseHu = NDArray[np.int16]
 
 COARSE_MM = 3.0
-SLAB_BYTES = 2**25
-"""Source voxels that are in memory at a time; a slab of one coarse slice may take more."""
-
 BODY_HU, GAS_HU, MOST_HU = -500.0, -400.0, 3071.0
 OUTSIDE_AIR_HU = -950.0
 """Air of a slice that touches its border and is emptier than this lies outside."""
@@ -105,8 +102,8 @@ def find_lungs(volume: Volume) -> LungMap:
         (`no_lungs`); flagged, to be searched in the body at their height, when volume
         or density are not those of lungs (`lungs_unsure`).
     """
-    grid = IsotropicGrid.of(volume, COARSE_MM)
-    hu = _read_in_slabs(grid)
+    grid = VoxelGrid.of(volume, COARSE_MM)
+    hu = _read(grid)
     body = _body(hu)
     air = (hu < GAS_HU) & body
     parts = _lung_parts(air & ~_trachea(hu, body), hu)
@@ -123,14 +120,11 @@ def find_lungs(volume: Volume) -> LungMap:
     return LungMap(mask, search, grid.affine_lps, COARSE_MM, litres, mean_hu, reason, message)
 
 
-def _read_in_slabs(grid: IsotropicGrid) -> CoarseHu:
-    depth, height, width = grid.shape
-    bytes_a_slice = 4 * prod(grid.volume.shape) // depth
-    step = max(1, SLAB_BYTES // bytes_a_slice)
+def _read(grid: VoxelGrid) -> CoarseHu:
     hu = np.empty(grid.shape, dtype=np.int16)
-    for start in range(0, depth, step):
-        slab = slice(start, min(start + step, depth))
-        box = grid.read(slab, slice(0, height), slice(0, width))
+    z, y, x = (slice(0, length) for length in grid.shape)
+    for slab in iter_slabs((z, y, x), grid):
+        box = grid.read(*slab)
         hu[slab] = np.rint(np.clip(box, AIR_HU, MOST_HU, out=box), out=box)
     return hu
 

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from medvit.geometry import Affine, lps_to_index
 from medvit.volume.morphology import Mask
-from medvit.volume.resample import IsotropicGrid
+from medvit.volume.resample import VoxelGrid
 
 Box = tuple[slice, slice, slice]
 
@@ -33,37 +33,75 @@ class Region:
         safe = np.where(inside[..., None], index, 0)
         return np.asarray(inside & self.mask[safe[..., 0], safe[..., 1], safe[..., 2]])
 
-    def touches(self, box: Box, *, on: IsotropicGrid) -> bool:
+    def touches(self, box: Box, *, on: VoxelGrid) -> bool:
         """Return whether a box of grid voxels reaches into the region."""
-        edges = np.array([[s.start - 0.5 for s in box], [s.stop - 0.5 for s in box]])
-        low, high = self._from_grid(edges, on)
-        inside = tuple(
-            slice(max(0, int(np.floor(a + 0.5))), max(0, int(np.ceil(b + 0.5))))
-            for a, b in zip(low, high, strict=True)
-        )
-        return bool(self.mask[inside].any())
+        return bool(self.mask[self._from_grid(box, on)].any())
 
-    def box_on(self, grid: IsotropicGrid) -> Box | None:
+    def box_on(self, grid: VoxelGrid) -> Box | None:
         """Return the smallest box of grid voxels that holds the region; None if it is empty."""
-        if not self.mask.any():
+        z, y, x = (slice(0, length) for length in grid.shape)
+        return self.box_within((z, y, x), on=grid)
+
+    def box_within(self, box: Box, *, on: VoxelGrid) -> Box | None:
+        """Return the smallest part of a box of grid voxels that holds all of the region in it.
+
+        None if nothing of the region is in the box.
+        """
+        parts = [self.runs_within(box, axis, on=on) for axis in range(3)]
+        if not all(parts):
             return None
-        used = np.argwhere(self.mask)
-        edges = np.array([used.min(axis=0) - 0.5, used.max(axis=0) + 0.5])
+        z, y, x = (slice(runs[0].start, runs[-1].stop) for runs in parts)
+        return z, y, x
+
+    def runs_within(self, box: Box, axis: int, *, on: VoxelGrid) -> list[slice]:
+        """Return the ranges of grid voxels along one axis where a box holds region.
+
+        Args:
+            box: Half-open ranges (z, y, x) of grid voxels.
+            axis: 0 for z, 1 for y, 2 for x.
+            on: The grid whose voxels are counted.
+        """
+        inside = self._from_grid(box, on)
+        others = tuple(other for other in range(3) if other != axis)
+        used = self.mask[inside].any(axis=others)
+        if not used.any():
+            return []
+        steps = np.flatnonzero(np.diff(np.concatenate([[False], used, [False]])))
+        edges = steps + inside[axis].start - 0.5  # starts and stops take turns
+        scale, shift = self._scale_and_shift(on)
+        on_grid = (edges - shift[axis]) / scale[axis] + 0.5
+        low = np.maximum(np.floor(on_grid[::2] + 1e-9), max(0, box[axis].start))
+        high = np.minimum(np.ceil(on_grid[1::2] - 1e-9), min(on.shape[axis], box[axis].stop))
+        return [slice(int(a), int(b)) for a, b in zip(low, high, strict=True) if a < b]
+
+    def litres_within(self, box: Box, *, on: VoxelGrid) -> float:
+        """Return about how much of the region a box of grid voxels holds, by whole voxels."""
+        voxel_mm3 = abs(float(np.linalg.det(self.affine_lps[:3, :3])))
+        return int(self.mask[self._from_grid(box, on)].sum()) * voxel_mm3 / 1e6
+
+    def on_grid(self, box: Box, *, on: VoxelGrid) -> Mask:
+        """Return which voxels of a grid's box have their centre in the region."""
+        scale, shift = self._scale_and_shift(on)
+        places, known = [], []
+        for part, factor, offset, length in zip(box, scale, shift, self.mask.shape, strict=True):
+            at = np.rint(np.arange(part.start, part.stop) * factor + offset).astype(np.intp)
+            known.append((at >= 0) & (at < length))
+            places.append(np.clip(at, 0, length - 1))
+        inside: Mask = self.mask[np.ix_(*places)]
+        return np.asarray(inside & known[0][:, None, None] & known[1][:, None] & known[2])
+
+    def _from_grid(self, box: Box, grid: VoxelGrid) -> Box:
+        """Return the mask voxels that a box of grid voxels shares volume with."""
+        edges = np.array([[s.start - 0.5 for s in box], [s.stop - 0.5 for s in box]])
         scale, shift = self._scale_and_shift(grid)
-        low, high = (edges - shift) / scale + 0.5
+        low, high = edges * scale + shift + 0.5
         z, y, x = (
-            slice(max(0, int(np.floor(a))), min(n, int(np.ceil(b))))
-            for a, b, n in zip(low, high, grid.shape, strict=True)
+            slice(max(0, int(np.floor(a + 1e-9))), max(0, int(np.ceil(b - 1e-9))))
+            for a, b in zip(low, high, strict=True)
         )
         return z, y, x
 
-    def _from_grid(self, index: NDArray[np.float64], grid: IsotropicGrid) -> NDArray[np.float64]:
-        scale, shift = self._scale_and_shift(grid)
-        return index * scale + shift
-
-    def _scale_and_shift(
-        self, grid: IsotropicGrid
-    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    def _scale_and_shift(self, grid: VoxelGrid) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Return how a grid index becomes a mask index, axis by axis.
 
         Raises:

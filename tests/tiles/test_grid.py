@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.strategies import integers
 
-from medvit.tiles.grid import Box, iter_tiles, tile_starts
+from medvit.tiles.grid import Box, TileForm, iter_tiles, tile_starts, tiles_along
 
 
 @given(length=integers(1, 200), side=integers(1, 32), step=integers(1, 32))
@@ -75,6 +75,37 @@ def test_unwanted_tiles_are_left_out() -> None:
 
 def test_an_empty_box_has_no_tiles() -> None:
     assert list(iter_tiles((slice(0, 0), slice(0, 9), slice(0, 9)), side=4, overlap=1)) == []
+
+
+def test_numbers_are_those_of_all_tiles() -> None:
+    box = (slice(0, 20), slice(0, 20), slice(0, 12))
+    kept = list(iter_tiles(box, side=12, overlap=4, keep=lambda core: core[1].start > 0))
+    assert [tile.number for tile in kept] == [1, 3]
+
+
+@given(st.data())
+def test_aligned_tiles_cover_an_axis_in_whole_cells(data: st.DataObject) -> None:
+    align = data.draw(integers(1, 4))
+    side = align * data.draw(integers(2, 6))
+    overlap = align * data.draw(integers(0, side // align - 1))
+    start = data.draw(integers(0, 20))
+    axis = slice(start, start + data.draw(integers(1, 60)))
+    tiles = tiles_along(axis, TileForm(side, overlap, align))
+    covered = [voxel for _, core in tiles for voxel in range(core.start, core.stop)]
+    assert covered == list(range(axis.start, axis.stop))
+    for tile_start, core in tiles:
+        assert tile_start % align == 0
+        assert tile_start <= core.start < core.stop <= tile_start + side
+    for (one, core), (other, _) in pairwise(tiles):
+        assert 0 < other - one <= side - overlap
+        assert core.stop % align == 0
+        assert core.stop - other >= overlap // 2 // align * align
+
+
+@pytest.mark.parametrize(("side", "overlap"), [(30, 8), (32, 10)])
+def test_tiles_that_are_no_whole_cells_are_refused(side: int, overlap: int) -> None:
+    with pytest.raises(ValueError, match=f"multiples of align, got .*side={side}"):
+        TileForm(side, overlap, align=4)
 
 
 def test_a_step_that_leaves_gaps_is_refused() -> None:

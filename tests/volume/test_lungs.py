@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +10,7 @@ import pytest
 from medvit.geometry import index_to_lps
 from medvit.volume.lungs import COARSE_MM, LungMap, find_lungs
 from medvit.volume.region import Region
+from medvit.volume.slabs import iter_slabs
 from medvit.volume.volume import Volume, volume_of
 from tests.make.chest import (
     Ball,
@@ -105,7 +107,7 @@ def test_a_coarser_level_shows_the_same_lungs() -> None:
 
 def test_thin_and_large_slabs_read_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
     whole = find_lungs(make_chest())
-    monkeypatch.setattr("medvit.volume.lungs.SLAB_BYTES", 1)
+    monkeypatch.setattr("medvit.volume.lungs.iter_slabs", partial(iter_slabs, source_bytes=1))
     thin = find_lungs(make_chest())
     assert (thin.mask == whole.mask).all()
     assert thin.message == whole.message

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from medvit.geometry import affine_from, index_to_lps
+from medvit.geometry import affine_from, index_to_lps, lps_to_index
 from medvit.volume.region import Box, Region
 from medvit.volume.resample import VoxelGrid
 from medvit.volume.volume import volume_of
@@ -39,6 +39,40 @@ def test_one_coarse_voxel_is_three_fine_ones_wide() -> None:
 
 def test_an_empty_region_has_no_box() -> None:
     assert region_of().box_on(FINE) is None
+
+
+def test_runs_are_the_parts_of_an_axis_that_hold_region() -> None:
+    whole: Box = (slice(0, 50), slice(0, 24), slice(0, 22))
+    region = region_of((8, 4, 1), (8, 4, 2), (8, 5, 6))
+    # 22 fine and 8 coarse voxels share their middle: coarse voxel 1 starts at 3 * 1 - 1.
+    first, second = slice(2, 8), slice(17, 20)
+    assert region.runs_within(whole, 2, on=FINE) == [first, second]
+    left: Box = (slice(0, 50), slice(0, 24), slice(0, 6))
+    assert region.runs_within(left, 2, on=FINE) == [slice(2, 6)]
+    assert region.box_within(left, on=FINE) == (slice(23, 27), slice(12, 15), slice(2, 6))
+    below: Box = (slice(0, 5), slice(0, 24), slice(0, 22))
+    assert region.runs_within(below, 2, on=FINE) == []
+    assert region.box_within(below, on=FINE) is None
+
+
+def test_litres_are_those_of_whole_voxels() -> None:
+    region = region_of((8, 4, 1), (8, 4, 2), (12, 5, 6))
+    whole: Box = (slice(0, 50), slice(0, 24), slice(0, 22))
+    assert region.litres_within(whole, on=FINE) == pytest.approx(81e-6)
+    assert region.litres_within((slice(0, 30), *whole[1:]), on=FINE) == pytest.approx(54e-6)
+
+
+def test_a_region_on_a_finer_grid_agrees_point_by_point() -> None:
+    rng = np.random.default_rng(0)
+    region = Region(rng.random(COARSE.shape) < 0.4, COARSE.affine_lps)
+    box: Box = (slice(-3, 20), slice(5, 30), slice(0, 22))
+    index = np.stack(np.meshgrid(*(np.arange(s.start, s.stop) for s in box), indexing="ij"), -1)
+    points = index_to_lps(FINE.affine_lps, index)
+    place = lps_to_index(COARSE.affine_lps, points)
+    is_clear = (np.abs(place - np.floor(place) - 0.5) > 1e-6).all(axis=-1)
+    assert is_clear.mean() > 0.2
+    agrees = region.on_grid(box, on=FINE) == region.contains(points)
+    assert agrees[is_clear].all()
 
 
 @given(st.data())
