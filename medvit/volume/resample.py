@@ -252,9 +252,6 @@ class VoxelGrid:
                 yield place, source[place]
 
 
-IsotropicGrid = VoxelGrid
-
-
 def _slab_slices(plane: int) -> int:
     """Return how many slices of `plane` source voxels are resampled at a time."""
     return max(1, SLAB_VALUES // max(1, plane))
