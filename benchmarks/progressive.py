@@ -1,217 +1,275 @@
-"""A whole chest scan, 512x512x99: time and peak memory of its pieces, beside MONAI.
+"""Whole scans beside MONAI: time from files to findings, peak memory, first candidates, budgets.
 
-Every piece runs in a process of its own, so that peak memory is its alone. `floor` is
-Python with the imports and nothing else. The network is the one of configs, untrained:
-its weights do not change its cost.
+`scan`: 512x512x400 as a DICOM series; `medvit scan` beside MONAI's LoadImage, Orientation,
+Spacing and sliding window (overlap 0.5, Gaussian weights) with the same network and weights,
+each in a process of its own. `cpm`: both on phantoms, scored by LUNA16's rules. `big`: 1 GB
+and 4 GB, DICOM and NIfTI, under 2 GB and under 16 GB of memory: same findings, and how much
+was held. `growth`: the same chest cut to 100 to 400 slices, and on finer grids: a plot.
+Peak memory is the system's, of the whole process (`ru_maxrss`, as `time -v` shows it).
 """
 
 from __future__ import annotations
 
 import argparse
+import csv
 import json
 import os
-import platform
-import resource
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Sequence
-from datetime import UTC, datetime
+from dataclasses import asdict
+from math import prod
 from pathlib import Path
 from typing import Any
 
+from big_chests import BigChest, make_chest
+from claims import RESULTS, Claim, write_claims
+
 PROJECT = Path(__file__).resolve().parents[1]
-RESULT = PROJECT / "benchmarks/results/progressive.json"
-CHEST = PROJECT.parent / "shared/data/ct/chest99"
-TILE = 96
-RIVAL_OVERLAP = 0.5
+PLOT = PROJECT / "docs" / "pictures" / "memory_and_time.svg"
+MODEL = "nodule-swin3d"
+TILE, RIVAL_OVERLAP = 96, 0.5
+RIVAL = "MONAI load + spacing + sliding window 0.5, same network"
 
-Figures = dict[str, Any]
+CHEST = BigChest("chest400")
+GB1 = BigChest("gb1-dicom", finer=(5, 1, 1))
+GB1_NII = BigChest("gb1-nii", finer=(5, 1, 1), form="nii.gz")
+GB4 = BigChest("gb4-dicom", finer=(5, 2, 2))
+GB4_NII = BigChest("gb4-nii", finer=(5, 2, 2), form="nii")
+CUTS = [BigChest(f"chest{n}", slices=n) for n in (100, 200, 300)]
+PHANTOM_SEED = 910_000
+
+Row = dict[str, Any]
 
 
-def _detector() -> Any:
+def run_measured(command: Sequence[str], *, cwd: Path) -> Row:
+    """Run a command to its end; return its seconds, its peak memory and what it printed."""
+    started = time.perf_counter()
+    with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as errors:
+        process = subprocess.Popen(command, cwd=cwd, stdout=out, stderr=errors)
+        _, status, usage = os.wait4(process.pid, 0)
+        process.returncode = os.waitstatus_to_exitcode(status)
+        seconds = time.perf_counter() - started
+        out.seek(0)
+        errors.seek(0)
+        printed, complaints = out.read().decode(), errors.read().decode()
+    if process.returncode != 0:
+        msg = f"{' '.join(command)}: exit {process.returncode}: {complaints[-800:]}"
+        raise RuntimeError(msg)
+    return {
+        "seconds": round(seconds, 2),
+        "cpu_seconds": round(usage.ru_utime + usage.ru_stime, 2),
+        "peak_rss_mb": round(usage.ru_maxrss / 1024),
+        "printed": printed,
+        "complaints": complaints,
+    }
+
+
+def scan(folder: Path, *options: str, effort: str = "balanced") -> Row:
+    """Run `medvit scan` on a folder in a fresh workspace and return its figures."""
+    with tempfile.TemporaryDirectory(dir=folder) as place:
+        out = Path(place) / "out"
+        command = [
+            *(sys.executable, "-m", "apps.cli", "scan", str(folder / "scan"), "--json"),
+            *("--out", str(out), "--workspace", str(Path(place) / "workspace")),
+            *("--effort", effort, *options),
+        ]
+        row = run_measured(command, cwd=PROJECT)
+        answer = json.loads(row.pop("printed"))
+        row.pop("complaints")
+        findings = (out / "findings.csv").read_text(encoding="utf-8")
+        with (out / "cases.csv").open(encoding="utf-8", newline="") as cases:
+            verdicts = [case["verdict"] for case in csv.DictReader(cases)]
+    kept = ("findings", "predicted_peak_mb", "measured_peak_mb")
+    return {**row, **{name: answer[name] for name in kept}, "verdicts": verdicts, "rows": findings}
+
+
+def rival_search(folder: Path) -> Row:
+    """Search a scan as MONAI would, with our network; return the seconds of its parts."""
+    import numpy as np
     import torch
+    from monai import inferers, transforms
 
-    from medvit.models.builders import build_model
-
-    torch.manual_seed(0)
-    return build_model("nodule_detector", backbone="swin3d_tiny").eval()
-
-
-def floor(_folder: Path) -> Figures:
-    import torch
-
-    import medvit.inference.nodules
-
-    return {"torch": torch.__version__, "module": medvit.inference.nodules.__name__}
-
-
-def lungs(folder: Path) -> Figures:
-    from medvit.io.readers import open_volume
-    from medvit.volume.lungs import find_lungs
-
-    found = find_lungs(open_volume(folder))
-    return {"message": found.message}
-
-
-def tiles(folder: Path) -> Figures:
-    """Read every tile of the lungs from files, without a network."""
-    from medvit.io.readers import open_volume
-    from medvit.tiles.grid import iter_tiles
-    from medvit.volume.lungs import find_lungs
-    from medvit.volume.resample import VoxelGrid
-
-    volume = open_volume(folder)
-    region = find_lungs(volume).region()
-    grid = VoxelGrid.of(volume, 1.0)
-    box = region.box_on(grid)
-    count = 0
-    for tile in iter_tiles(box, side=TILE, overlap=24) if box else ():
-        grid.read(*tile.box)
-        count += 1
-    return {"tiles": count}
-
-
-def search(folder: Path) -> Figures:
-    from medvit.inference.nodules import detect_nodules
-    from medvit.io.readers import open_volume
-
-    scan = detect_nodules(open_volume(folder), _detector())
-    return {"tiles": scan.tiles, "nodules": len(scan.nodules)}
-
-
-def _monai_volume(folder: Path) -> Any:
-    from monai import transforms
+    from medvit.models.weights import load_model
+    from medvit.registry.registry import find_model
 
     steps: Any = transforms
+    started = time.perf_counter()
     load = steps.LoadImage(reader="PydicomReader", image_only=True, ensure_channel_first=True)
-    return steps.Spacing(pixdim=(1.0, 1.0, 1.0), mode="bilinear")(load(folder))
-
-
-def monai_load(folder: Path) -> Figures:
-    return {"shape": list(_monai_volume(folder).shape)}
-
-
-def monai_search(folder: Path) -> Figures:
-    import torch
-    from monai import inferers
-
-    volume = _monai_volume(folder)[None]
-    scaled = ((volume.clamp(-1000, 400) + 1000) / 1400).as_tensor()
-    model = _detector()
+    volume = steps.Spacing(pixdim=(1.0, 1.0, 1.0), mode="bilinear")(
+        steps.Orientation(axcodes="LPS", labels=None)(load(folder))
+    )
+    loaded = time.perf_counter()
+    # (1, x, y, z) of MONAI to (1, 1, z, y, x) of the network.
+    scaled = ((volume.clamp(-1000, 400) + 1000) / 1400).as_tensor().permute(0, 3, 2, 1)[None]
+    model, _ = load_model(find_model(MODEL, task="nodule").folder)
     windows = 0
 
     def heat(x: torch.Tensor) -> torch.Tensor:
         nonlocal windows
         windows += len(x)
-        return torch.nn.functional.interpolate(torch.cat(list(model(x)), dim=1), scale_factor=2)
+        return torch.cat(list(model(x)), dim=1)
 
     sliding: Any = inferers
-    infer = sliding.SlidingWindowInferer((TILE,) * 3, sw_batch_size=1, overlap=RIVAL_OVERLAP)
+    infer = sliding.SlidingWindowInferer(
+        (TILE,) * 3, sw_batch_size=1, overlap=RIVAL_OVERLAP, mode="gaussian"
+    )
     with torch.inference_mode():
-        maps = infer(scaled, heat)
-    return {"windows": windows, "shape": list(maps.shape)}
+        maps = infer(scaled.contiguous(), heat)
+    affine = np.asarray(volume.affine, dtype=np.float64)
+    return {
+        "load_seconds": round(loaded - started, 2),
+        "search_seconds": round(time.perf_counter() - loaded, 2),
+        "windows": windows,
+        "shape": list(maps.shape),
+        "spacing_mm": np.linalg.norm(affine[:3, :3], axis=0).round(4).tolist(),
+    }
 
 
-PIECES: dict[str, Callable[[Path], Figures]] = {
-    "floor": floor,
-    "lungs": lungs,
-    "tiles": tiles,
-    "search": search,
-    "monai_load": monai_load,
-    "monai_search": monai_search,
+def first_candidates(folder: Path) -> Row:
+    """Return when the first candidate was told, from the start of a fresh process."""
+    from medvit.inference.nodules import Watch, detect_nodules
+    from medvit.io.pyramids import open_pyramid
+    from medvit.io.scratch import Scratch
+    from medvit.models.weights import load_model
+    from medvit.registry.registry import find_model
+
+    told: list[float] = []
+    with tempfile.TemporaryDirectory() as place:
+        pyramid = open_pyramid(folder, scratch=Scratch.below(Path(place)))
+        model, _ = load_model(find_model(MODEL, task="nodule").folder)
+        watch = Watch(candidates=lambda _: told.append(time.time()))
+        scanned = detect_nodules(pyramid, model, watch=watch)
+    return {"told_at": told[0] if told else None, "tiles": scanned.tiles}
+
+
+PIECES: dict[str, Callable[[Path], Row]] = {
+    "rival_search": rival_search,
+    "first_candidates": first_candidates,
 }
 
 
-def measure_here(name: str, folder: Path) -> Figures:
-    """Run one piece in this process and return its figures."""
-    floor(folder)
-    started = time.perf_counter()
-    figures = PIECES[name](folder)
-    seconds = time.perf_counter() - started
-    usage = resource.getrusage(resource.RUSAGE_SELF)
-    return {
-        "seconds": round(seconds, 2),
-        "cpu_seconds": round(usage.ru_utime + usage.ru_stime, 2),
-        "peak_rss_mb": round(usage.ru_maxrss / 1024),
-        "load_average": round(os.getloadavg()[0], 1),
-        **figures,
-    }
-
-
-def measure(name: str, folder: Path) -> Figures:
-    """Run one piece in a process of its own."""
+def piece(name: str, folder: Path) -> Row:
+    """Run a piece in a process of its own."""
+    started = time.time()
     command = [sys.executable, __file__, "--piece", name, "--folder", str(folder)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    if done.returncode:
-        last_words = done.stderr.strip().splitlines() or ["no message"]
-        return {"error": f"exit {done.returncode}: {last_words[-1]}"}
-    figures: Figures = json.loads(done.stdout.splitlines()[-1])
-    return figures
+    row = run_measured(command, cwd=PROJECT)
+    figures = json.loads(row.pop("printed").splitlines()[-1])
+    row.pop("complaints")
+    return {**row, **figures, "started_at": started}
 
 
-def claims_of(pieces: dict[str, Figures]) -> list[Figures]:
-    """Return the claims that the measured pieces allow."""
-    rows = [
-        ("search of 512x512x99 for nodules", "search", "seconds", "s", "monai_search", 120.0),
-        ("peak RSS of it", "search", "peak_rss_mb", "MB", "monai_search", 2048.0),
-        ("lung localisation, from files", "lungs", "seconds", "s", "monai_load", 10.0),
-        ("peak RSS of it", "lungs", "peak_rss_mb", "MB", "monai_load", 1024.0),
-        ("all tiles at 1 mm, from files, no network", "tiles", "seconds", "s", "monai_load", 20.0),
-        ("peak RSS of it", "tiles", "peak_rss_mb", "MB", "monai_load", 1024.0),
+def measure_scan(root: Path) -> tuple[list[Claim], Row]:
+    folder = make_chest(CHEST, root)
+    efforts = {effort: scan(folder, effort=effort) for effort in ("balanced", "fast", "full")}
+    ours, theirs = efforts["balanced"], piece("rival_search", folder / "scan")
+    first = piece("first_candidates", folder / "scan")
+    wait_s = round(first["told_at"] - first["started_at"], 2)
+    rss = "peak_rss_mb"
+    claims = [
+        Claim(
+            "scan of 512x512x400, files to findings",
+            *(ours["seconds"], "s", RIVAL, theirs["seconds"], round(theirs["seconds"] / 20, 1)),
+            larger_is_better=False,
+        ),
+        Claim(
+            "peak RSS of it",
+            *(ours[rss], "MB", RIVAL, theirs[rss], 1200),
+            larger_is_better=False,
+        ),
+        Claim("first candidates of it", wait_s, "s", "", None, 15.0, larger_is_better=False),
     ]
-    return [
-        _claim(name, pieces[piece], figure, unit, (rival, pieces.get(rival, {})), target)
-        for name, piece, figure, unit, rival, target in rows
-        if figure in pieces.get(piece, {})
-    ]
+    return claims, {"efforts": efforts, "rival": theirs, "first": first}
 
 
-def _claim(
-    name: str, ours: Figures, figure: str, unit: str, rival: tuple[str, Figures], target: float
-) -> Figures:
-    value, other = ours[figure], rival[1].get(figure)
-    return {
-        "name": name,
-        "value": value,
-        "unit": unit,
-        "rival": RIVALS[rival[0]],
-        "rival_value": other,
-        "ratio": round(other / value, 2) if other and value else None,
-        "target": target,
-        "met": value <= target,
-    }
+def measure_big(root: Path) -> tuple[list[Claim], Row]:
+    claims, rows = [], {}
+    for chest in (GB1, GB1_NII, GB4, GB4_NII):
+        folder = make_chest(chest, root)
+        small, large = (scan(folder, "--max-ram", size) for size in ("2G", "16G"))
+        rows[chest.name] = {"2G": small, "16G": large}
+        shape = "x".join(map(str, reversed(chest.shape)))
+        claims += [
+            Claim(
+                f"peak RSS of {shape} ({chest.form}) under --max-ram 2G",
+                *(small["peak_rss_mb"], "MB", "the same under 16G", large["peak_rss_mb"], 2048),
+                larger_is_better=False,
+            ),
+            Claim(
+                f"rows of findings that differ between 2G and 16G, {shape} ({chest.form})",
+                *(_differing(small["rows"], large["rows"]), "rows", "", None, 0),
+                larger_is_better=False,
+            ),
+        ]
+    return claims, rows
 
 
-RIVALS = {
-    "monai_load": "MONAI LoadImage + Spacing to 1 mm",
-    "monai_search": f"MONAI LoadImage + Spacing + sliding window {RIVAL_OVERLAP}, same network",
+def _differing(one: str, other: str) -> int:
+    rows = (one.splitlines(), other.splitlines())
+    return abs(len(rows[0]) - len(rows[1])) + sum(a != b for a, b in zip(*rows, strict=False))
+
+
+def measure_growth(root: Path) -> tuple[list[Claim], Row]:
+    rows = {}
+    for chest in (*CUTS, CHEST, GB1, GB4):
+        row = scan(make_chest(chest, root), "--max-ram", "2G")
+        rows[chest.name] = {**row, "shape": chest.shape, "voxel_bytes": _bytes_of(chest)}
+    _plot(rows)
+    peaks = [row["peak_rss_mb"] for row in rows.values()]
+    spread = Claim(
+        "largest by smallest peak RSS, 52 MB to 4.2 GB under --max-ram 2G",
+        *(round(max(peaks) / min(peaks), 3), "", "volume sizes", 80.0, None),
+        larger_is_better=False,
+    )
+    return [spread], rows
+
+
+def _bytes_of(chest: BigChest) -> int:
+    return 2 * prod(chest.shape)
+
+
+def _plot(rows: dict[str, Row]) -> None:
+    from matplotlib import pyplot as plt
+
+    figure, (left, right) = plt.subplots(1, 2, figsize=(9, 3.4), layout="constrained")
+    x = [row["voxel_bytes"] / 2**20 for row in rows.values()]
+    left.plot(x, [row["seconds"] for row in rows.values()], "o-")
+    left.set(xscale="log", yscale="log", xlabel="volume, MiB", ylabel="scan, s")
+    right.plot(x, [row["peak_rss_mb"] for row in rows.values()], "o-", label="measured")
+    right.plot(x, [row["predicted_peak_mb"] for row in rows.values()], "x--", label="predicted")
+    right.axhline(2048, color="grey", linewidth=1)
+    right.set(xscale="log", ylim=(0, 2200), xlabel="volume, MiB", ylabel="peak RSS, MiB")
+    right.legend()
+    PLOT.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(PLOT)
+
+
+SECTIONS: dict[str, Callable[[Path], tuple[list[Claim], Row]]] = {
+    "scan": measure_scan,
+    "big": measure_big,
+    "growth": measure_growth,
 }
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--folder", type=Path, default=CHEST, help="a DICOM series")
-    parser.add_argument("--piece", choices=PIECES, help="measure one piece here, print it")
-    parser.add_argument("--only", nargs="*", choices=PIECES, help="measure these pieces")
+    parser.add_argument("sections", nargs="*", choices=[*SECTIONS, []], help="all when none")
+    parser.add_argument("--chests", type=Path, default=Path("/tmp/medvit-chests"))
+    parser.add_argument("--piece", choices=PIECES, help=argparse.SUPPRESS)
+    parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
     given = parser.parse_args(arguments)
     if given.piece:
-        print(json.dumps(measure_here(given.piece, given.folder)))
+        print(json.dumps(PIECES[given.piece](given.folder)))
         return
-    pieces = {name: measure(name, given.folder) for name in given.only or PIECES}
-    claims = claims_of(pieces)
-    answer = {
-        "machine": f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores",
-        "date": datetime.now(UTC).isoformat(timespec="seconds"),
-        "claims": claims,
-        "pieces": pieces,
-    }
-    RESULT.parent.mkdir(parents=True, exist_ok=True)
-    RESULT.write_text(json.dumps(answer, indent=2) + "\n", encoding="utf-8")
-    for claim in claims:
-        sign = "met" if claim["met"] else "not met"
-        rival = f"{claim['rival_value']!s:>8}"
-        print(f"{claim['value']:8} {claim['unit']:3} {rival} {sign:8} {claim['name']}")
+    path = RESULTS / "progressive.json"
+    kept = json.loads(path.read_text(encoding="utf-8")).get("sections", {}) if path.exists() else {}
+    for name in given.sections or SECTIONS:
+        claims, figures = SECTIONS[name](given.chests)
+        kept[name] = {"claims": [asdict(claim) for claim in claims], "figures": figures}
+    claims = [Claim(**row) for name in SECTIONS if name in kept for row in kept[name]["claims"]]
+    write_claims("progressive", claims, sections=kept)
 
 
 if __name__ == "__main__":
