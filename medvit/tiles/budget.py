@@ -9,16 +9,13 @@ from math import ceil
 
 from medvit.errors import InputError
 from medvit.tiles.footprint import (
-    COARSE_MM,
     FLOAT,
-    LUNG_LAYERS,
-    MAP_CHANNELS,
-    MAP_STRIDE,
     MIB,
     STORED,
     Phase,
     Search,
     Sizes,
+    blending,
     phases_of,
 )
 
@@ -32,6 +29,12 @@ CACHE_SHARE = 0.25
 
 MOST_SLAB_BYTES = 64 * MIB
 """Larger slabs are no faster."""
+
+LEAST_SLICES = 2
+"""Slices of the thinnest slab of the pyramid pass."""
+
+LEAST_LAYERS = 8
+"""Layers of the score map that the thinnest slab of it has."""
 
 MOST_QUEUE = 4
 MOST_BATCH = 16
@@ -78,19 +81,17 @@ class MemoryPlan:
     Attributes:
         max_bytes: The budget it was made for.
         plane_cache_bytes: Decoded planes that the reader keeps; 0 when the case is plain.
-        pyramid_slab_bytes: Slab of the pyramid pass, as float32; 0 when there is none.
-        lungs_slab_bytes: Slab of source slices of the 3 mm pass, as float32.
+        pyramid_slab_bytes: Slab of the pyramid pass, as float32.
         readers: Threads that read tiles ahead of the network; at least 1.
         read_ahead: Tiles that wait for the network at most; at least 1.
         tile_batch: Tiles that the network sees at once; 1 on the processor.
-        blend_slab_bytes: Slab of the score map that is added up at a time.
+        blend_slab_bytes: All that adding up the maps of overlapping tiles may hold.
         phases: What each step is predicted to hold, the process itself included.
     """
 
     max_bytes: int
     plane_cache_bytes: int
     pyramid_slab_bytes: int
-    lungs_slab_bytes: int
     readers: int
     read_ahead: int
     tile_batch: int
@@ -117,11 +118,11 @@ def plan_memory(search: Search, room: Room) -> MemoryPlan:
     Raises:
         BudgetError: If the case does not fit; with the smallest budget that does.
     """
-    search = replace(search, tile_batch=_batch(search, room))
-    least, most = _least(search), _most(search)
-    smallest = _peak(search, room, least)
+    smallest = smallest_bytes(search, room)
     if smallest > room.max_bytes:
         raise BudgetError(room.max_bytes, smallest)
+    search = replace(search, tile_batch=_batch(search, room))
+    least, most = _least(search), _most(search)
     free = int((room.max_bytes - smallest) * CACHE_SHARE)
     cache = min(most.plane_cache, least.plane_cache + free)
     sizes = replace(least, plane_cache=cache)
@@ -133,19 +134,24 @@ def plan_memory(search: Search, room: Room) -> MemoryPlan:
         return _largest(getattr(least, name), getattr(most, name), fits)
 
     # Each of these belongs to one step alone, so one does not take room from another.
-    own = ("pyramid_slab", "lungs_slab", "queue", "blend_slab")
+    own = ("pyramid_slab", "queue", "blend_slab")
     sizes = replace(sizes, **{name: grown(name) for name in own})
     return MemoryPlan(
         max_bytes=room.max_bytes,
         plane_cache_bytes=sizes.plane_cache,
         pyramid_slab_bytes=sizes.pyramid_slab,
-        lungs_slab_bytes=sizes.lungs_slab,
         readers=min(sizes.queue, search.most_readers),
         read_ahead=sizes.queue,
         tile_batch=search.tile_batch,
         blend_slab_bytes=sizes.blend_slab,
         phases=phases_of(search, sizes, held_bytes=room.held_bytes),
     )
+
+
+def smallest_bytes(search: Search, room: Room) -> int:
+    """Return the smallest budget that a case fits into."""
+    batched = replace(search, tile_batch=_batch(search, room))
+    return _peak(batched, room, _least(batched))
 
 
 def parse_bytes(text: str) -> int:
@@ -200,13 +206,11 @@ def _peak(search: Search, room: Room, sizes: Sizes) -> int:
 def _least(search: Search) -> Sizes:
     """Return the smallest sizes that work at all."""
     case = search.case
-    layers = ceil(LUNG_LAYERS * COARSE_MM / case.spacing_mm[0])
     return Sizes(
         plane_cache=0 if case.is_plain else 2 * case.slice_bytes * STORED // FLOAT,
-        pyramid_slab=0 if case.is_plain else case.slice_bytes,
-        lungs_slab=min(layers, case.shape[0]) * case.slice_bytes,
+        pyramid_slab=LEAST_SLICES * case.slice_bytes,
         queue=1,
-        blend_slab=_blend_row(search),
+        blend_slab=blending(search, LEAST_LAYERS),
     )
 
 
@@ -214,22 +218,13 @@ def _most(search: Search) -> Sizes:
     """Return sizes beyond which nothing gets faster; never below the least."""
     case, least = search.case, _least(search)
     whole = case.shape[0] * case.slice_bytes
+    cache = 0 if case.is_plain else min(whole * STORED // FLOAT, MOST_CACHE_BYTES)
     return Sizes(
-        plane_cache=0 if case.is_plain else min(whole * STORED // FLOAT, MOST_CACHE_BYTES),
-        pyramid_slab=0 if case.is_plain else max(least.pyramid_slab, min(whole, MOST_SLAB_BYTES)),
-        lungs_slab=max(least.lungs_slab, min(whole, MOST_SLAB_BYTES)),
+        plane_cache=max(least.plane_cache, cache),
+        pyramid_slab=max(least.pyramid_slab, min(whole, MOST_SLAB_BYTES)),
         queue=max(MOST_QUEUE, search.most_readers),
         blend_slab=max(least.blend_slab, MOST_SLAB_BYTES),
     )
-
-
-def _blend_row(search: Search) -> int:
-    """Return the bytes of one layer of the score map."""
-    _, height, width = (
-        ceil(n * mm / search.grid_mm / MAP_STRIDE)
-        for n, mm in zip(search.case.shape, search.case.spacing_mm, strict=True)
-    )
-    return height * width * MAP_CHANNELS * FLOAT
 
 
 def _batch(search: Search, room: Room) -> int:

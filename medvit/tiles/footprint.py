@@ -5,34 +5,30 @@ from __future__ import annotations
 from dataclasses import dataclass
 from math import ceil, prod
 
+from medvit.tiles.blend import blend_bytes
+from medvit.volume.slabs import SOURCE_BYTES
+
 MIB = 2**20
 FLOAT, STORED = 4, 2
 """Bytes of a voxel as float32, and as it is stored."""
 
-PYRAMID_COPIES = 3.5
-"""What a slab takes while a pyramid is written, in slabs of float32: HU, int16, levels, packing."""
+PYRAMID_COPIES, PYRAMID_BYTES = 3, 40 * MIB
+"""What a slab takes while a pyramid is written, in slabs of float32, and what packing takes."""
 
-SLAB_COPIES = 3
-"""Float32 copies of a block while it is resampled: source, one axis done, result."""
-
-COARSE_MM = 3.0
-LUNG_VOXEL_BYTES = 48
+COARSE_MM, LUNG_VOXEL_BYTES = 3.0, 32
 """Bytes for each 3 mm voxel while lungs are found: values, masks, labels, distances."""
 
-LUNG_LAYERS = 2
-"""Layers of 3 mm that the thinnest slab of source slices spans."""
+LUNG_BYTES = 3 * SOURCE_BYTES
+"""What a slab of source voxels takes while it is resampled to 3 mm or 2 mm."""
 
-CANDIDATE_VOXEL_BYTES = 48
-"""Bytes for each 3 mm voxel while coarse candidates are found."""
+BLOB_MM, BLOB_LAYERS, BLOB_COPIES = 2.0, 88, 8
+"""Voxels of the candidate map, its layers held at a time with their margins, and float32 copies."""
 
-MAP_CHANNELS = 5
-"""Numbers that the network gives for each place: heat, three offsets, a diameter."""
+READER_BYTES = 12 * MIB
+"""What a reader takes beside its block: chunks as they are unpacked."""
 
-MAP_STRIDE = 2
-"""Grid voxels along an edge of a place."""
-
-BLEND_COPIES = 3
-"""Copies of a slab of the score map: sum, weights, result."""
+MAP_CHANNELS, MAP_STRIDE = 5, 2
+"""Numbers that the network gives for each cell of a tile, and grid voxels along its edge."""
 
 PICTURE_BYTES = 16 * MIB
 """What the small pictures of the findings take."""
@@ -64,15 +60,11 @@ class CaseSize:
         """Bytes of one slice as float32."""
         return self.shape[1] * self.shape[2] * FLOAT
 
-    def voxels_at(self, grid_mm: float) -> int:
-        """Return the voxels of a grid over the case."""
+    def grid_shape(self, grid_mm: float) -> tuple[int, int, int]:
+        """Return the voxels of a grid over the case along (z, y, x)."""
         edges = zip(self.shape, self.spacing_mm, strict=True)
-        return prod(max(1, round(n * mm / grid_mm)) for n, mm in edges)
-
-    def block_voxels(self, side_mm: float) -> int:
-        """Return the source voxels that a cube is resampled from."""
-        edges = zip(self.shape, self.spacing_mm, strict=True)
-        return prod(min(n, ceil(side_mm / mm) + 2) for n, mm in edges)
+        z, y, x = (max(1, round(n * mm / grid_mm)) for n, mm in edges)
+        return z, y, x
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,14 +108,12 @@ class Sizes:
     Attributes:
         plane_cache: Bytes of decoded planes that the reader keeps.
         pyramid_slab: Bytes of a slab of the pyramid pass, as float32.
-        lungs_slab: Bytes of a slab of source slices of the 3 mm pass, as float32.
         queue: Tiles that wait for the network.
-        blend_slab: Bytes of a slab of the score map.
+        blend_slab: Bytes that adding up tile maps may hold.
     """
 
     plane_cache: int
     pyramid_slab: int
-    lungs_slab: int
     queue: int
     blend_slab: int
 
@@ -145,29 +135,37 @@ def phases_of(search: Search, sizes: Sizes, *, held_bytes: int) -> tuple[Phase, 
     case = search.case
     kept = held_bytes + sizes.plane_cache + (0 if case.is_plain else DECODER_BYTES)
     steps = {
-        "pyramid": PYRAMID_COPIES * sizes.pyramid_slab,
-        "lungs": _lungs(case, sizes),
-        "candidates": CANDIDATE_VOXEL_BYTES * case.voxels_at(COARSE_MM),
+        "pyramid": PYRAMID_COPIES * sizes.pyramid_slab + PYRAMID_BYTES,
+        "lungs": max(LUNG_BYTES, LUNG_VOXEL_BYTES * prod(case.grid_shape(COARSE_MM))),
+        "candidates": LUNG_BYTES + _candidates(case),
         "tiles": _tiles(search, sizes),
-        "blending": BLEND_COPIES * sizes.blend_slab,
+        "blending": sizes.blend_slab,
         "pictures": PICTURE_BYTES,
     }
-    if case.is_plain:
-        del steps["pyramid"]
     return tuple(
         Phase(name, kept + ceil(bytes_ * (1 + ALLOCATOR_SHARE)) + ALLOCATOR_BYTES)
         for name, bytes_ in steps.items()
     )
 
 
-def _lungs(case: CaseSize, sizes: Sizes) -> float:
-    coarse = case.voxels_at(COARSE_MM)
-    return max(FLOAT * coarse + SLAB_COPIES * sizes.lungs_slab, LUNG_VOXEL_BYTES * coarse)
+def blending(search: Search, layers: int) -> int:
+    """Return what adding up tile maps holds for a slab of so many layers of the whole grid."""
+    _, height, width = (ceil(n / MAP_STRIDE) for n in search.case.grid_shape(search.grid_mm))
+    side = search.tile_side // MAP_STRIDE
+    return blend_bytes(channels=MAP_CHANNELS, slab=(layers, height, width), tile=(side, side, side))
 
 
-def _tiles(search: Search, sizes: Sizes) -> float:
-    block = search.case.block_voxels(search.tile_side * search.grid_mm)
-    reading = SLAB_COPIES * max(block, search.tile_side**3) * FLOAT
+def _candidates(case: CaseSize) -> int:
+    _, height, width = case.grid_shape(BLOB_MM)
+    return BLOB_COPIES * BLOB_LAYERS * height * width * FLOAT
+
+
+def _tiles(search: Search, sizes: Sizes) -> int:
+    tile = search.tile_side**3 * FLOAT
+    # Slices of the source in plane, and the tile before and after it is turned and scaled.
+    spacing_mm = max(search.case.spacing_mm[0], search.grid_mm / 2)
+    depth = min(search.case.shape[0], ceil(search.tile_side * search.grid_mm / spacing_mm) + 2)
+    reading = READER_BYTES + 2 * tile + depth * search.tile_side**2 * FLOAT
     readers = min(sizes.queue, search.most_readers)
-    waiting = (sizes.queue + search.tile_batch) * search.tile_side**3 * FLOAT
+    waiting = (sizes.queue + 2 * search.tile_batch) * tile
     return search.network.tile_bytes + readers * reading + waiting

@@ -1,41 +1,86 @@
-"""How much memory a case will take, from its shape alone, before its pixels are read."""
+"""How much memory a scan may take, and what a case is given of it."""
 
 from __future__ import annotations
 
+import os
+from collections.abc import Iterable
 from math import prod
+from pathlib import Path
 
-from medvit.io.planes import CACHE_BYTES
+import torch
+
+from medvit.inference.cost import network_cost
+from medvit.inference.nodules import NoduleSettings
 from medvit.io.verdict import Triage
-from medvit.volume.lungs import COARSE_MM, SLAB_VOXELS
-from pipelines.scanning.memory import MIB
+from medvit.tiles.budget import BudgetError, MemoryPlan, Room, plan_memory, smallest_bytes
+from medvit.tiles.footprint import DECODER_BYTES, MIB, CaseSize, Search
+from medvit.tiles.resident import release_free
+from medvit.volume.volume import Volume
+from pipelines.scanning.detectors import Detector
+from pipelines.scanning.limits import Limits
+from pipelines.scanning.memory import available_bytes, current_rss_mb
 
-TILE_MB = 320.0
-"""What the nodule detector holds for one tile of 96x96x96, measured in float32."""
+FREE_SHARE = 0.75
+"""Share of the machine's free memory that a scan takes when nobody says."""
 
-STORED_BYTES = 2
-"""Bytes of a decoded voxel in the cache of planes."""
-
-SLAB_COPIES = 3
-"""Float32 copies of a slab while it is resampled: source, one axis done, result."""
-
-COARSE_BYTES = 48
-"""Bytes for each coarse voxel while lungs are found: values, masks, labels, distances."""
+USUAL_CASE = CaseSize((400, 512, 512), (1.0, 0.7, 0.7), is_plain=False)
+"""A chest scan that a budget must do for before any case is opened."""
 
 CLASSIFIER_MB = 90.0
 """What the image classifier holds for one image, its gradients included, measured."""
-
-DECODER_MB = 60.0
-"""What the process that decodes images and compressed slices holds, measured."""
 
 IMAGE_BYTES = 96
 """Bytes for each pixel of an image: values, heat map, overlay and their copies, measured."""
 
 
-def predict_peak_mb(judged: Triage, *, held_mb: float) -> float:
-    """Return the peak memory in MiB that a case is expected to reach.
+def default_budget() -> int:
+    """Return the bytes that a scan may hold when nobody says: what it has, and most of the rest."""
+    held = int(current_rss_mb() * MIB)
+    return held + int(FREE_SHARE * available_bytes())
 
-    A CT scan takes its decoded planes, up to the cache's limit, and on top the larger
-    of two passes: coarse slabs for the lungs, then tiles for the detector.
+
+def check_budget(
+    detectors: Iterable[Detector], limits: Limits, *, costs: Path | None = None
+) -> None:
+    """Refuse a budget that a chest scan of usual size does not fit into, before any is read.
+
+    Args:
+        costs: Folder that keeps what networks hold.
+
+    Raises:
+        BudgetError: With the smallest figure that does.
+    """
+    for detector in detectors:
+        if detector.version.task == "nodule":
+            search = _search(USUAL_CASE, detector, NoduleSettings(), costs)
+            room = _room(detector, limits)
+            smallest = smallest_bytes(search, room)
+        else:
+            smallest = int(predict_image_mb((1, 1, 1), held_mb=current_rss_mb()) * MIB)
+        if smallest > limits.max_bytes:
+            raise BudgetError(limits.max_bytes, smallest)
+
+
+def plan_search(
+    volume: Volume,
+    detector: Detector,
+    settings: NoduleSettings,
+    limits: Limits,
+    *,
+    costs: Path | None = None,
+) -> MemoryPlan:
+    """Divide the memory of a scan among the steps of one case.
+
+    Raises:
+        BudgetError: If the case does not fit; with the smallest figure that does.
+    """
+    case = CaseSize(volume.shape, volume.spacing_mm, is_plain=volume.is_plain)
+    search = _search(case, detector, settings, costs)
+    return plan_memory(search, _room(detector, limits))
+
+
+def predict_peak_mb(judged: Triage, *, held_mb: float) -> float:
+    """Return the peak memory in MiB that an image is expected to reach.
 
     Args:
         judged: Triage of the case; a refused case takes nothing.
@@ -43,12 +88,36 @@ def predict_peak_mb(judged: Triage, *, held_mb: float) -> float:
     """
     if judged.verdict == "refuse" or judged.shape is None:
         return held_mb
-    if judged.spacing_mm is None:
-        return held_mb + CLASSIFIER_MB + DECODER_MB + prod(judged.shape) * IMAGE_BYTES / MIB
-    shape, spacing_mm = judged.shape, judged.spacing_mm
-    planes = min(CACHE_BYTES, prod(shape) * STORED_BYTES)
-    coarse_voxels = prod(n * mm / COARSE_MM for n, mm in zip(shape, spacing_mm, strict=True))
-    slab_slices = min(shape[0], SLAB_VOXELS * COARSE_MM / spacing_mm[0])
-    slab = slab_slices * shape[1] * shape[2] * 4 * SLAB_COPIES
-    lungs = coarse_voxels * COARSE_BYTES + slab
-    return held_mb + planes / MIB + max(TILE_MB, lungs / MIB)
+    return predict_image_mb(judged.shape, held_mb=held_mb)
+
+
+def predict_image_mb(shape: tuple[int, ...], *, held_mb: float) -> float:
+    """Return what an image of a shape takes, with the process that decodes it."""
+    pixels_mb = prod(shape) * IMAGE_BYTES / MIB
+    return held_mb + CLASSIFIER_MB + DECODER_BYTES / MIB + pixels_mb
+
+
+def _search(
+    case: CaseSize, detector: Detector, settings: NoduleSettings, costs: Path | None
+) -> Search:
+    network = network_cost(
+        detector.module,
+        side=settings.tile_side,
+        model_sha256=detector.version.sha256,
+        folder=costs,
+    )
+    return Search(
+        case,
+        network,
+        tile_side=settings.tile_side,
+        grid_mm=settings.spacing_mm,
+        most_readers=max(1, min(4, os.cpu_count() or 1)),
+    )
+
+
+def _room(detector: Detector, limits: Limits) -> Room:
+    """Return the memory there is now, with all that is free given back first."""
+    release_free()
+    device = next(detector.module.parameters()).device
+    free = torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else 0
+    return Room(limits.max_bytes, int(current_rss_mb() * MIB), device_bytes=free)

@@ -1,0 +1,114 @@
+"""What this process holds in memory, and how it gives back what it does not need."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import resource
+import sys
+from functools import cache
+from pathlib import Path
+from threading import Event, Thread
+from types import TracebackType
+
+STATM = Path("/proc/self/statm")
+MIB = 2**20
+
+# Numbers of mallopt, from malloc.h of glibc.
+TRIM_THRESHOLD, MMAP_THRESHOLD, ARENA_MAX = -1, -3, -8
+
+KEPT_BYTES = 128 * MIB
+"""Free memory that the allocator keeps for the next tile before it gives any back."""
+
+MAPPED_BYTES = 32 * MIB
+"""Larger arrays go back to the system at once; glibc takes no higher value."""
+
+
+def settle_allocator() -> bool:
+    """Let all threads share one heap, and keep it from being given back after each tile.
+
+    By default each thread gets a heap of its own, and what one frees another cannot use;
+    and every large array is fetched from the system anew, page by page. Call it before
+    threads start. On systems without glibc nothing happens.
+
+    Returns:
+        Whether the allocator took the settings.
+    """
+    libc = _glibc()
+    if libc is None:
+        return False
+    wanted = ((ARENA_MAX, 1), (TRIM_THRESHOLD, KEPT_BYTES), (MMAP_THRESHOLD, MAPPED_BYTES))
+    took = [libc.mallopt(number, value) == 1 for number, value in wanted]
+    return all(took)
+
+
+def release_free() -> None:
+    """Give memory that was freed back to the system, so that the next step may have it."""
+    libc = _glibc()
+    if libc is not None:
+        libc.malloc_trim(0)
+
+
+def resident_bytes() -> int:
+    """Return what this process holds now; its peak where the system does not tell."""
+    try:
+        pages = int(STATM.read_text(encoding="ascii").split()[1])
+    except OSError:
+        return peak_bytes()
+    return pages * os.sysconf("SC_PAGE_SIZE")
+
+
+def peak_bytes() -> int:
+    """Return the most that this process has held so far, as the system counts it."""
+    unit = 1 if sys.platform == "darwin" else 1024  # bytes there, KiB elsewhere
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+
+
+class RiseMeter:
+    """Measures by how much the process grows while something runs, from samples.
+
+    The mark of the system holds for the whole life of a process; this holds for a part.
+    """
+
+    def __init__(self, *, every_s: float = 0.002) -> None:
+        self._every_s = every_s
+        self._stop = Event()
+        self._thread = Thread(target=self._watch, daemon=True)
+        self._start_bytes = 0
+        self._most_bytes = 0
+
+    @property
+    def rise_bytes(self) -> int:
+        """The largest sample beyond what was held at the start."""
+        return self._most_bytes - self._start_bytes
+
+    def __enter__(self) -> RiseMeter:
+        self._start_bytes = self._most_bytes = resident_bytes()
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._stop.set()
+        self._thread.join()
+        self._sample()
+
+    def _watch(self) -> None:
+        while not self._stop.wait(self._every_s):
+            self._sample()
+
+    def _sample(self) -> None:
+        self._most_bytes = max(self._most_bytes, resident_bytes())
+
+
+@cache
+def _glibc() -> ctypes.CDLL | None:
+    """Return the C library if it is glibc."""
+    if sys.platform != "linux":
+        return None
+    library = ctypes.CDLL(None)
+    return library if hasattr(library, "malloc_trim") and hasattr(library, "mallopt") else None
