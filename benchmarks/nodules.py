@@ -23,6 +23,7 @@ from torch import Tensor, nn
 
 from medvit.inference.nodules import detect_nodules
 from medvit.io.discover import discover
+from medvit.io.pyramids import hold_pyramid
 from medvit.io.readers import open_volume
 from medvit.metrics.froc import bootstrap_froc
 from medvit.models.heads.centre import CentreMaps
@@ -44,6 +45,7 @@ class Blobs(nn.Module):
     """
 
     SIGMAS_MM = (1.0, 1.6, 2.5, 4.0, 6.3)
+    stride = 2
 
     def forward(self, x: Tensor) -> CentreMaps:
         """Return maps over cells of 2 voxels."""
@@ -96,7 +98,7 @@ def lidc_trial(number: int) -> Trial:
 
 def real_nodule(model: nn.Module) -> dict[str, float | None]:
     """Return the best mark inside the real nodule, and the marks that are more probable."""
-    marks = detect_nodules(lidc_volume(), model).nodules
+    marks = detect_nodules(hold_pyramid(lidc_volume()), model).nodules
     x, y, z, diameter_mm = REAL_NODULE
     for rank, mark in enumerate(marks):
         away_mm = float(np.linalg.norm(np.array(mark.centre_lps_mm) - (x, y, z)))

@@ -110,6 +110,7 @@ def measure(
         progress: Told how many trials are done.
     """
     from medvit.inference.nodules import NoduleSettings, detect_nodules
+    from medvit.io.pyramids import hold_pyramid
 
     marks: list[Mark] = []
     planted: list[Annotation] = []
@@ -119,11 +120,12 @@ def measure(
     for number, make in enumerate(trials, start=1):
         trial = make()
         names.append(trial.name)
+        pyramid = hold_pyramid(trial.volume)
         planted += trial.planted
         excluded += trial.excluded
         marks += [
             Mark(trial.name, *nodule.centre_lps_mm, nodule.probability)
-            for nodule in detect_nodules(trial.volume, detector, settings=settings).nodules
+            for nodule in detect_nodules(pyramid, detector, settings=settings).nodules
         ]
         if progress is not None:
             progress(number)

@@ -22,6 +22,8 @@ BALL = Ball((-70.0, 10.0, 5.0), 20.0)
 class Bright(nn.Module):
     """Marks what is dense within 8 mm and surrounded by lung: a detector without weights."""
 
+    stride = 2
+
     def forward(self, x: Tensor) -> CentreMaps:
         inner = F.avg_pool3d(x, 8, stride=2, padding=3, count_include_pad=False)
         around = F.avg_pool3d(x, 32, stride=16, padding=8, count_include_pad=False)
