@@ -13,18 +13,9 @@ from typing import Literal
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F  # noqa: N812
 
-from medvit.models.layers.drop_path import DropPath
-from medvit.models.layers.windows import (
-    Side,
-    fit_window,
-    mask_classes,
-    pad_to_windows,
-    partition,
-    relative_index,
-    unpartition,
-)
+from medvit.models.layers.swin_block import Padding, SwinBlock, layer_norm
+from medvit.models.layers.windows import cut_grid, fit_window, pad_to_multiple
 from medvit.models.monai_weights import LoadReport, map_monai_keys
 
 Merging = Literal["pre1.5", "1.5", "v2"]
@@ -40,84 +31,6 @@ MERGING_ORDERS: dict[Merging, tuple[str, ...]] = {
 }
 
 
-class WindowAttention(nn.Module):
-    """Attention inside windows with a learned bias per relative offset."""
-
-    def __init__(self, dim: int, num_heads: int, window_size: int) -> None:
-        super().__init__()
-        if dim % num_heads:
-            msg = f"width {dim} does not divide by {num_heads} heads"
-            raise ValueError(msg)
-        self.num_heads = num_heads
-        self.window_size = window_size
-        self.qkv = nn.Linear(dim, 3 * dim)
-        self.proj = nn.Linear(dim, dim)
-        self.bias_table = nn.Parameter(torch.zeros((2 * window_size - 1) ** 3, num_heads))
-        nn.init.trunc_normal_(self.bias_table, std=0.02)
-
-    def bias(self, window: Side, index: BiasIndex) -> Tensor:
-        """Return the bias (h, n, n) for a window that may be smaller than the full one."""
-        full = (self.window_size,) * 3
-        rows = relative_index(window if index == "exact" else full, table_side=self.window_size)
-        n = window[0] * window[1] * window[2]
-        rows = rows[:n, :n].to(self.bias_table.device)
-        bias: Tensor = self.bias_table[rows].permute(2, 0, 1)
-        return bias
-
-    def forward(self, x: Tensor, grid: Side, window: Side, shift: Side, index: BiasIndex) -> Tensor:
-        """Attend within the windows of (b, m, n, c)."""
-        b, m, n, c = x.shape
-        qkv = self.qkv(x).view(b, m, n, 3, self.num_heads, c // self.num_heads)
-        q, k, v = qkv.permute(3, 0, 1, 4, 2, 5)  # (b, m, h, n, c/h) each
-        bias = self.bias(window, index).to(x.dtype)
-        groups = mask_classes(grid, window, shift)
-        if len(groups) == 1:
-            seen = F.scaled_dot_product_attention(q, k, v, attn_mask=bias)
-        else:
-            seen = torch.empty_like(q)
-            for where, mask in groups:
-                at = where.to(x.device)
-                score = bias if mask is None else bias + mask.to(x)
-                seen[:, at] = F.scaled_dot_product_attention(
-                    q[:, at], k[:, at], v[:, at], attn_mask=score
-                ).to(seen.dtype)
-        out: Tensor = self.proj(seen.transpose(2, 3).reshape(b, m, n, c))
-        return out
-
-
-class SwinBlock(nn.Module):
-    """Windowed attention and an MLP, both residual, both normalised first."""
-
-    def __init__(self, dim: int, num_heads: int, window_size: int, *, drop_path: float) -> None:
-        super().__init__()
-        self.norm1 = nn.LayerNorm(dim)
-        self.attn = WindowAttention(dim, num_heads, window_size)
-        self.norm2 = nn.LayerNorm(dim)
-        self.fc1 = nn.Linear(dim, 4 * dim)
-        self.fc2 = nn.Linear(4 * dim, dim)
-        self.drop_path = DropPath(drop_path)
-
-    def forward(self, x: Tensor, window: Side, shift: Side, index: BiasIndex) -> Tensor:
-        """Transform (b, z, y, x, c)."""
-        x = x + self.drop_path(self._attend(self.norm1(x), window, shift, index))
-        hidden = F.gelu(self.fc1(self.norm2(x)))
-        out: Tensor = x + self.drop_path(self.fc2(hidden))
-        return out
-
-    def _attend(self, x: Tensor, window: Side, shift: Side, index: BiasIndex) -> Tensor:
-        _, d, h, w, _ = x.shape
-        # Padded tokens keep weight in the softmax: published weights were trained so.
-        x = pad_to_windows(x, window)
-        grid = (x.shape[1], x.shape[2], x.shape[3])
-        if any(shift):
-            x = x.roll((-shift[0], -shift[1], -shift[2]), dims=(1, 2, 3))
-        x = self.attn(partition(x, window), grid, window, shift, index)
-        x = unpartition(x, window, grid)
-        if any(shift):
-            x = x.roll(shift, dims=(1, 2, 3))
-        return x[:, :d, :h, :w]
-
-
 class PatchMerging(nn.Module):
     """Halve each side: the eight voxels of a block side by side, then 8c to 2c."""
 
@@ -129,7 +42,7 @@ class PatchMerging(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Turn (b, z, y, x, c) into (b, z/2, y/2, x/2, 2c); odd sides are padded."""
-        x = pad_to_windows(x, (2, 2, 2))
+        x = pad_to_multiple(x, 2)
         starts = [[int(axis) for axis in order] for order in MERGING_ORDERS[self.merging]]
         parts = [x[:, start[0] :: 2, start[1] :: 2, start[2] :: 2] for start in starts]
         out: Tensor = self.reduction(self.norm(torch.cat(parts, dim=-1)))
@@ -149,13 +62,22 @@ class Stage(nn.Module):
         )
         self.downsample = PatchMerging(dim, merging)
 
-    def forward(self, x: Tensor, index: BiasIndex) -> Tensor:
-        """Turn (b, z, y, x, c) into (b, z/2, y/2, x/2, 2c)."""
+    def forward(self, x: Tensor, index: BiasIndex, padding: Padding) -> Tensor:
+        """Turn (b, z, y, x, c) into (b, z/2, y/2, x/2, 2c); may overwrite it."""
         grid = (x.shape[1], x.shape[2], x.shape[3])
         window, shift = fit_window(grid, window=self.window_size, shift=self.window_size // 2)
+        tokens = x.flatten(1, 3)
         for number, block in enumerate(self.blocks):
-            x = block(x, window, shift if number % 2 else (0, 0, 0), index)
-        out: Tensor = self.downsample(x)
+            kinds = cut_grid(
+                grid,
+                window,
+                shift if number % 2 else (0, 0, 0),
+                table_side=self.window_size,
+                exact=index == "exact",
+                device=x.device,
+            )
+            tokens = block(tokens, kinds, padding)
+        out: Tensor = self.downsample(tokens.view(x.shape))
         return out
 
 
@@ -172,6 +94,8 @@ class Swin3d(nn.Module):
         merging: Order in which a 2x2x2 block is concatenated; foreign weights need their own.
         bias_index: `exact`, or `monai` for weights whose small maps read a shrunken window's
             bias from the corner of the full index.
+        padding: `masked`, or `monai` for weights that let padded tokens keep weight in the
+            softmax of border windows.
     """
 
     def __init__(  # noqa: PLR0913
@@ -186,13 +110,22 @@ class Swin3d(nn.Module):
         drop_path: float = 0.0,
         merging: Merging = "1.5",
         bias_index: BiasIndex = "exact",
+        padding: Padding = "masked",
     ) -> None:
         super().__init__()
-        if len(depths) != len(num_heads):
+        if len(depths) != len(num_heads) or not depths:
             msg = f"depths {depths} and num_heads {num_heads} must name the same stages"
             raise ValueError(msg)
+        if window_size < 2 or patch_size < 1:
+            msg = (
+                f"a window needs 2 tokens a side and a patch 1 voxel, "
+                f"got {window_size} and {patch_size}"
+            )
+            raise ValueError(msg)
+        self.window_size = window_size
         self.patch_size = patch_size
         self.bias_index = bias_index
+        self.padding = padding
         self.patch_embed = nn.Conv3d(in_channels, embed_dim, patch_size, stride=patch_size)
         rates = torch.linspace(0, drop_path, sum(depths)).tolist()
         self.stages = nn.ModuleList(
@@ -212,6 +145,11 @@ class Swin3d(nn.Module):
         first = self.patch_embed.out_channels
         return tuple(first * 2**level for level in range(len(self.stages) + 1))
 
+    @property
+    def smallest_side(self) -> int:
+        """Voxels that a side must have: a window at first, a token in the last stage."""
+        return self.patch_size * max(self.window_size, 1 << (len(self.stages) - 1))
+
     def forward(self, x: Tensor) -> list[Tensor]:
         """Return one map per stage and the patch embedding before them.
 
@@ -220,15 +158,46 @@ class Swin3d(nn.Module):
 
         Returns:
             Maps (b, c, z, y, x) of the embedding and of each stage, each with a
-            layer norm over channels without weight and bias.
+            layer norm over channels without weight and bias. On a CPU and without
+            gradients a volume's maps are the same to the bit in any batch.
+
+        Raises:
+            ValueError: If the shape is not one for this network, or (on a CPU) a voxel
+                is not finite.
         """
-        padded = pad_to_windows(x.movedim(1, -1), (self.patch_size,) * 3).movedim(-1, 1)
+        self._check(x)
+        if x.device.type == "cpu" and not (torch.is_grad_enabled() or _is_traced()):
+            alone = [self._maps(volume) for volume in torch.split(x, 1)]
+            return [
+                level[0] if len(level) == 1 else torch.cat(level)
+                for level in zip(*alone, strict=True)
+            ]
+        return self._maps(x)
+
+    def _maps(self, x: Tensor) -> list[Tensor]:
+        padded = pad_to_multiple(x.movedim(1, -1), self.patch_size).movedim(-1, 1)
         x = self.patch_embed(padded).movedim(1, -1).contiguous()  # (b, z, y, x, c)
         maps = [_normalised(x)]
         for stage in self.stages:
-            x = stage(x, self.bias_index)
+            x = stage(x, self.bias_index, self.padding)
             maps.append(_normalised(x))
         return maps
+
+    def _check(self, x: Tensor) -> None:
+        channels = self.patch_embed.in_channels
+        if x.dim() != 5 or x.shape[1] != channels:
+            msg = f"a volume must be (b, {channels}, z, y, x), got {tuple(x.shape)}"
+            raise ValueError(msg)
+        if min(x.shape[2:]) < self.smallest_side:
+            msg = (
+                f"sides must be at least {self.smallest_side} voxels for a window of "
+                f"{self.window_size} tokens and {len(self.stages)} stages, got {tuple(x.shape[2:])}"
+            )
+            raise ValueError(msg)
+        if x.device.type == "cpu" and not _is_traced() and not torch.isfinite(x).all():
+            wrong = int((~torch.isfinite(x)).sum())
+            msg = f"every voxel must be finite, but {wrong} of {x.numel()} are not"
+            raise ValueError(msg)
 
     def load_monai(self, state_dict: Mapping[str, Tensor], *, merging: Merging) -> LoadReport:
         """Load weights in a layout that MONAI or its publications use.
@@ -246,10 +215,15 @@ class Swin3d(nn.Module):
         mapped, report = map_monai_keys(state_dict, self.state_dict())
         self.load_state_dict(mapped)
         self.bias_index = "monai"
+        self.padding = "monai"
         for stage in self.stages:
             stage.downsample.merging = merging  # type: ignore[union-attr]
         return report
 
 
 def _normalised(x: Tensor) -> Tensor:
-    return F.layer_norm(x, x.shape[-1:]).movedim(-1, 1)
+    return layer_norm(x).movedim(-1, 1)
+
+
+def _is_traced() -> bool:
+    return torch.compiler.is_compiling() or torch.jit.is_tracing()  # type: ignore[attr-defined, no-untyped-call]

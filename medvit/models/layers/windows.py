@@ -1,20 +1,24 @@
-"""Windows of a 3D token grid: partition, shift masks and relative offsets.
+"""How shifted windows cut a 3D token grid into boxes that attend by themselves.
 
-Letters: w window side, s shift, n tokens in a window, m windows on an axis.
+A shifted window at the border of the grid is a box from each end of an axis, and a
+mask keeps the two apart. So there is nothing to roll and nothing to mask: shifted by
+s, an axis of length L is cut into s, w, w, ..., and what is left of the last window.
+
+Letters: w window side, s shift, n tokens in a box, m boxes, p padded places.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import lru_cache
-from itertools import product
+from itertools import groupby, product
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F  # noqa: N812
 
 Side = tuple[int, int, int]
-
-MASKED_SCORE = -100.0
 
 
 def fit_window(grid: Side, *, window: int, shift: int) -> tuple[Side, Side]:
@@ -29,28 +33,77 @@ def fit_window(grid: Side, *, window: int, shift: int) -> tuple[Side, Side]:
     return (sides[0], sides[1], sides[2]), (shifts[0], shifts[1], shifts[2])
 
 
-def pad_to_windows(x: Tensor, window: Side) -> Tensor:
-    """Pad (n, z, y, x, c) with zeros at the far ends to a multiple of the window."""
-    gaps = [-length % side for length, side in zip(x.shape[1:4], window, strict=True)]
+def pad_to_multiple(x: Tensor, step: int) -> Tensor:
+    """Pad (n, z, y, x, c) with zeros at the far ends to a multiple of `step`."""
+    gaps = [-length % step for length in x.shape[1:4]]
     if not any(gaps):
         return x
     return F.pad(x, (0, 0, 0, gaps[2], 0, gaps[1], 0, gaps[0]))
 
 
-def partition(x: Tensor, window: Side) -> Tensor:
-    """Cut (b, z, y, x, c) into windows (b, m_z*m_y*m_x, n, c), tokens x fastest."""
-    b, d, h, w, c = x.shape
-    wd, wh, ww = window
-    x = x.view(b, d // wd, wd, h // wh, wh, w // ww, ww, c)
-    return x.permute(0, 1, 3, 5, 2, 4, 6, 7).reshape(b, -1, wd * wh * ww, c)
+@dataclass(frozen=True, slots=True)
+class Run:
+    """Equal pieces of an axis, one after another.
+
+    Attributes:
+        place: Where in the window a piece begins.
+        side: Tokens of a piece.
+        padded: Places of the window after them that lie beyond the grid.
+        starts: Where on the axis each piece begins.
+    """
+
+    place: int
+    side: int
+    padded: int
+    starts: tuple[int, ...]
 
 
-def unpartition(windows: Tensor, window: Side, grid: Side) -> Tensor:
-    """Undo `partition` for a padded grid (z, y, x)."""
-    b, _, _, c = windows.shape
-    (d, h, w), (wd, wh, ww) = grid, window
-    x = windows.view(b, d // wd, h // wh, w // ww, wd, wh, ww, c)
-    return x.permute(0, 1, 4, 2, 5, 3, 6, 7).reshape(b, d, h, w, c)
+def cut_axis(length: int, *, window: int, shift: int) -> tuple[Run, ...]:
+    """Return the pieces into which shifted windows cut an axis.
+
+    Examples:
+        >>> [(run.side, run.padded, run.starts) for run in cut_axis(12, window=5, shift=2)]
+        [(2, 0, (0,)), (5, 0, (2, 7))]
+        >>> [(run.side, run.padded, run.starts) for run in cut_axis(12, window=5, shift=0)]
+        [(5, 0, (0, 5)), (2, 3, (10,))]
+    """
+    end = length + -length % window
+    pieces = [(window - shift, shift, 0, 0)] if shift else []
+    for start in range(shift, length, window):
+        side = min(start + window, length) - start
+        pieces.append((0, side, min(start + window, end) - start - side, start))
+    return tuple(
+        Run(place, side, padded, tuple(piece[3] for piece in run))
+        for (place, side, padded), run in groupby(pieces, key=lambda piece: piece[:3])
+    )
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Kind:
+    """The boxes of one shape.
+
+    Attributes:
+        tokens: Numbers of their tokens in the grid, (m, n).
+        rows: Rows of the bias table for query and key, (n, n).
+        padded_rows: The same for query and padded place, (n, p).
+    """
+
+    tokens: Tensor
+    rows: Tensor
+    padded_rows: Tensor
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Chunk:
+    """Boxes that are worked on together.
+
+    Attributes:
+        tokens: Numbers of their tokens in the grid, box after box.
+        parts: Pairs (number of a kind, how many boxes of it), in that order.
+    """
+
+    tokens: Tensor
+    parts: tuple[tuple[int, int], ...]
 
 
 # What is cached in inference mode could not be used in training later.
@@ -65,43 +118,64 @@ def relative_index(window: Side, *, table_side: int) -> Tensor:
     return (offset[0] * span + offset[1]) * span + offset[2]
 
 
-@lru_cache(maxsize=64)
+@lru_cache(maxsize=16)
 @torch.inference_mode(False)
-def mask_classes(grid: Side, window: Side, shift: Side) -> tuple[tuple[Tensor, Tensor | None], ...]:
-    """Group the windows of a shifted grid by the mask they need.
-
-    A window is cut on an axis only when it is the last one there, so there are
-    at most 2^k distinct masks for k shifted axes, eight in 3D.
+def cut_grid(
+    grid: Side, window: Side, shift: Side, *, table_side: int, exact: bool, device: torch.device
+) -> tuple[Kind, ...]:
+    """Return the boxes of a grid (z, y, x), by kind; each token is in one box.
 
     Args:
-        grid: Padded grid (z, y, x), a multiple of the window.
-
-    Returns:
-        Pairs of (window indices, mask); the mask is (n, n) with 0 where a query
-        may see a key and -100 elsewhere, or None when nothing is cut.
+        table_side: Side of the window that the bias table is made for.
+        exact: Read the bias of the true offset also if the window is smaller than that;
+            otherwise the corner of the full window's index.
     """
-    counts = [length // side for length, side in zip(grid, window, strict=True)]
-    last = [torch.arange(count) == count - 1 for count in counts]
-    choices = [(False, True) if s else (False,) for s in shift]
-    groups = []
-    for cut in product(*choices):
-        wanted = [
-            flag == is_cut if s else torch.ones_like(flag)
-            for flag, is_cut, s in zip(last, cut, shift, strict=True)
-        ]
-        chosen = wanted[0][:, None, None] & wanted[1][:, None] & wanted[2]
-        index = chosen.flatten().nonzero().flatten()
-        if len(index):
-            groups.append((index, _cut_mask(window, shift, cut) if any(cut) else None))
-    return tuple(groups)
-
-
-def _cut_mask(window: Side, shift: Side, cut: tuple[bool, ...]) -> Tensor:
-    parts = [
-        (torch.arange(side) >= side - s) & is_cut
-        for side, s, is_cut in zip(window, shift, cut, strict=True)
+    index = relative_index(window if exact else (table_side,) * 3, table_side=table_side)
+    axes = [
+        cut_axis(length, window=side, shift=s)
+        for length, side, s in zip(grid, window, shift, strict=True)
     ]
-    region = (
-        parts[0][:, None, None].long() * 4 + parts[1][:, None].long() * 2 + parts[2].long()
-    ).flatten()
-    return torch.where(region[:, None] == region[None, :], 0.0, MASKED_SCORE)
+    kinds = []
+    for runs in product(*axes):
+        starts = _numbers([torch.tensor(run.starts) for run in runs], grid).flatten()
+        inside = _numbers([torch.arange(run.side) for run in runs], grid).flatten()
+        whole = _numbers(
+            [torch.arange(run.place, run.place + run.side + run.padded) for run in runs], window
+        )
+        real = whole[: runs[0].side, : runs[1].side, : runs[2].side].flatten()
+        padded = whole.flatten()[~torch.isin(whole.flatten(), real)]
+        kinds.append(
+            Kind(
+                tokens=(starts[:, None] + inside).to(device),
+                rows=index[real][:, real].to(device),
+                padded_rows=index[real][:, padded].to(device),
+            )
+        )
+    return tuple(kinds)
+
+
+def _numbers(axes: Sequence[Tensor], grid: Side) -> Tensor:
+    """Return the numbers of the tokens at all combinations of z, y and x."""
+    z, y, x = torch.meshgrid(*axes, indexing="ij")
+    return (z * grid[1] + y) * grid[2] + x
+
+
+def cut_chunks(kinds: Sequence[Kind], *, most_tokens: int) -> tuple[Chunk, ...]:
+    """Return all boxes in chunks of at most so many tokens, or of one box."""
+    chunks: list[Chunk] = []
+    tokens: list[Tensor] = []
+    parts: list[tuple[int, int]] = []
+    room = most_tokens
+    for number, kind in enumerate(kinds):
+        count, side = kind.tokens.shape
+        first = 0
+        while first < count:
+            if side > room and tokens:
+                chunks.append(Chunk(torch.cat(tokens), tuple(parts)))
+                tokens, parts, room = [], [], most_tokens
+            taken = min(count - first, max(1, room // side))
+            tokens.append(kind.tokens[first : first + taken].flatten())
+            parts.append((number, taken))
+            first, room = first + taken, room - taken * side
+    chunks.append(Chunk(torch.cat(tokens), tuple(parts)))
+    return tuple(chunks)
