@@ -18,28 +18,22 @@ from medvit.errors import ReadError
 from medvit.io.case import Case
 from medvit.io.chunk_cache import chunk_key
 from medvit.io.os_errors import unreadable
+from medvit.io.pyramid_memory import first_held
 from medvit.io.pyramid_store import PyramidStore
 from medvit.io.readers import open_source
 from medvit.io.scratch import Scratch
 from medvit.io.source import Source
 from medvit.io.volumes.ome_zarr import open_level
 from medvit.io.volumes.ome_zarr_metadata import read_json
-from medvit.io.writing.cascade import Target, pour_volume, slab_depth
+from medvit.io.writing.cascade import Target, pour_volume
 from medvit.io.writing.ome_zarr import FAST, GroupForm, array_path, fill_group, group_attributes
 from medvit.io.writing.slabs import SLAB_BYTES, WHOLE, Progress, in_exact_type
-from medvit.volume.levels import Kind, Shape, plan_levels
-from medvit.volume.pyramid import Pyramid, derived_levels, level_number
+from medvit.volume.levels import Kind, plan_levels
+from medvit.volume.pyramid import Pyramid, derived_levels
 from medvit.volume.volume import BlockReader, Hu, Volume
 
 PYRAMID_VERSION = 1
 """Goes into every key; raise it when what a pyramid holds, or how, changes."""
-
-HELD_SPACING_MM = 1.5
-"""Where a pyramid cannot be kept on disk, the levels a search at this spacing needs are held."""
-
-SLABS_AT_ONCE = 4
-BASE_BYTES = 24 * 1024 * 1024
-"""Memory of making a pyramid, in slabs of float32, and beside them."""
 
 Place = tuple[Kind, int]
 """What is made of voxels, and the number of the level."""
@@ -58,12 +52,12 @@ def open_pyramid(
 
     The pyramid is kept in `scratch.pyramids` under a key of the files as they are now.
     When it is not there, it is made while the slices are decoded once, in the memory that
-    `predicted_bytes` says. Level 0 is stored too, exactly, unless the volume is plain: then
-    it is the volume itself. Least values are not stored but made of level 0 on reading.
+    `pyramid_memory` predicts. Level 0 is stored too, exactly, unless the volume is plain:
+    then it is the volume itself. Least values are not stored but made of level 0 on reading.
 
     A pyramid that is found broken, or goes while it is open, is made anew. Where it cannot
-    be kept, the levels for a search at `HELD_SPACING_MM` are held in memory and the others
-    are made of the volume on reading.
+    be kept, the levels that a search needs are held in memory, and the others are made of
+    the volume on reading.
 
     Args:
         source: As in `open_volume`, or opened already.
@@ -90,16 +84,6 @@ def hold_pyramid(volume: Volume, *, slab_bytes: int = SLAB_BYTES) -> Pyramid:
     shelf = _Shelf(Source(volume, volume, ()), None, slab_bytes)
     shelf.fill()
     return shelf.pyramid()
-
-
-def predicted_bytes(shape: Shape, slab_bytes: int = SLAB_BYTES) -> int:
-    """Return the most memory that making a pyramid takes beside what the process holds.
-
-    Measured, for voxels of int16 that are stored at every level; it does not grow with
-    the depth of the volume.
-    """
-    depth = slab_depth(shape, slab_bytes)
-    return BASE_BYTES + SLABS_AT_ONCE * min(depth, shape[0]) * shape[1] * shape[2] * 4
 
 
 class _Shelf:
@@ -195,7 +179,7 @@ class _Shelf:
 
     def _hold(self, progress: Progress | None) -> None:
         """Hold the coarse levels in memory, made in one pass."""
-        first = max(1, level_number(self._derived("mean"), HELD_SPACING_MM))
+        first = first_held(self._form.levels, self._source.volume.affine_lps)
         held: dict[Place, Any] = {}
 
         def write(dtype: np.dtype[Any]) -> None:

@@ -8,6 +8,7 @@ from math import prod
 
 import numpy as np
 
+from medvit.geometry import Triple
 from medvit.volume.levels import Kind, Level, affine_of_level, halve, plan_levels
 from medvit.volume.volume import Hu, Volume
 
@@ -49,15 +50,15 @@ class Pyramid:
         Raises:
             ValueError: If the spacing is not positive.
         """
-        return level_number(self.levels, spacing_mm)
+        return level_number([level.spacing_mm for level in self.levels], spacing_mm)
 
     def level_for(self, spacing_mm: float) -> Volume:
         """Return the level with the number of `number_for`."""
         return self.levels[self.number_for(spacing_mm)]
 
 
-def level_number(levels: Sequence[Volume], spacing_mm: float) -> int:
-    """Return what `Pyramid.number_for` does.
+def level_number(spacings_mm: Sequence[Triple], spacing_mm: float) -> int:
+    """Return what `Pyramid.number_for` does, by the spacings of the levels.
 
     Raises:
         ValueError: If the spacing is not positive.
@@ -65,8 +66,8 @@ def level_number(levels: Sequence[Volume], spacing_mm: float) -> int:
     if not spacing_mm > 0:
         msg = f"the spacing of a level must be positive, got {spacing_mm} mm"
         raise ValueError(msg)
-    most_mm = np.maximum(levels[0].spacing_mm, spacing_mm) * (1 + SPACING_TOLERANCE)
-    return max(n for n, level in enumerate(levels) if np.all(level.spacing_mm <= most_mm))
+    most_mm = np.maximum(spacings_mm[0], spacing_mm) * (1 + SPACING_TOLERANCE)
+    return max(n for n, each_mm in enumerate(spacings_mm) if np.all(each_mm <= most_mm))
 
 
 def derived_levels(

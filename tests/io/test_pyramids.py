@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 from medvit.errors import ReadError
+from medvit.io.pyramid_memory import held_bytes, predicted_bytes
 from medvit.io.pyramid_store import PyramidStore
 from medvit.io.pyramids import hold_pyramid, open_pyramid
 from medvit.io.readers import open_volume
@@ -401,3 +402,34 @@ def test_processes_that_make_the_same_pyramid_all_succeed(tmp_path: Path, scratc
 def test_a_real_series_is_exact(shared_data: Path, scratch: Scratch) -> None:
     path = shared_data / "ct/dcm_qa_ct/Philips_S21570_S2010"
     assert_holds(open_pyramid(path, scratch=scratch), open_volume(path))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("slab_bytes", [2**22, 2**24])
+def test_making_takes_no_more_memory_than_predicted(tmp_path: Path, slab_bytes: int) -> None:
+    path = write_ct("nii_gz", tmp_path, values_of(shape=(70, 400, 400)))
+    program = (
+        "import sys; from pathlib import Path\n"
+        "from medvit.io.pyramids import open_pyramid; from medvit.io.scratch import Scratch\n"
+        "def kb(key): lines = Path('/proc/self/status').read_text().splitlines()\\\n"
+        "    ; return next(int(l.split()[1]) for l in lines if l.startswith(key))\n"
+        "before = kb('VmRSS')\n"
+        "open_pyramid(sys.argv[1], scratch=Scratch.below(Path(sys.argv[2])),"
+        " slab_bytes=int(sys.argv[3]))\n"
+        "print(kb('VmHWM') - before)"
+    )
+    command = [sys.executable, "-c", program, str(path), str(tmp_path), str(slab_bytes)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    taken = int(done.stdout) * 1024
+    assert 0 < taken <= predicted_bytes((70, 400, 400), slab_bytes)
+
+
+def test_the_prediction_does_not_grow_with_depth() -> None:
+    assert predicted_bytes((200, 512, 512)) == predicted_bytes((9000, 512, 512))
+    assert predicted_bytes((200, 512, 512), 2**22) < predicted_bytes((200, 512, 512))
+
+
+def test_held_bytes_are_those_of_two_kinds_from_the_level_of_the_search_on() -> None:
+    affine = np.diag([0.7, 0.7, 0.7, 1.0])[[2, 1, 0, 3]]
+    # 100x256x256 at 1.4 mm, then 50x128x128.
+    assert held_bytes((200, 512, 512), affine) == 2 * 2 * (100 * 256**2 + 50 * 128**2)
