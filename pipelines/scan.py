@@ -14,9 +14,10 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
-from functools import partial
 from pathlib import Path
 from typing import Any, Literal
+
+from pydantic import Field
 
 import medvit
 from medvit.io.case import Case, Kind
@@ -24,10 +25,12 @@ from medvit.io.scratch import Scratch
 from medvit.report.summary import ModelUsed, ReportSummary
 from medvit.store.rows import RunState
 from medvit.store.store import Store
+from medvit.tiles.progressive import Effort
 from medvit.workspace import Workspace
 from pipelines.config import Settings
 from pipelines.run_record import git_commit
 from pipelines.scanning.answers import write_answers, write_record
+from pipelines.scanning.budget import check_budget, default_budget
 from pipelines.scanning.detectors import Detector, choose_device, load_detectors
 from pipelines.scanning.dicom_files import (
     BUILDERS,
@@ -37,16 +40,25 @@ from pipelines.scanning.dicom_files import (
     summarise,
     write_dicom,
 )
-from pipelines.scanning.journal import Entry, Journal, case_key, exclusive
+from pipelines.scanning.journal import Entry, Journal, case_key, exclusive, tiles_folder
+from pipelines.scanning.limits import Limits
+from pipelines.scanning.live import LiveFile
 from pipelines.scanning.memory import peak_rss_mb
-from pipelines.scanning.one_case import is_internal_error, scan_case
+from pipelines.scanning.one_case import CaseDone, is_internal_error, not_reached, scan_case
 from pipelines.scanning.sources import Sources, find_cases
+from pipelines.scanning.watcher import Watcher
+from pipelines.scanning.workbench import Workbench
 
 Progress = Callable[[float, float, str], None]
 
 
 class ScanSettings(Settings):
-    """What to scan, with which model, and where the answers go."""
+    """What to scan, with which model, and where the answers go.
+
+    Attributes:
+        max_ram_bytes: What the process may hold; None: most of what is free.
+        deadline_s: Seconds after which the scan ends with what it has; None: when it is done.
+    """
 
     sources: tuple[Path, ...]
     out: Path
@@ -54,6 +66,9 @@ class ScanSettings(Settings):
     model: str | None = None
     write: tuple[Literal["luna16", "sr", "seg"], ...] = ()
     keep_identity: bool = False
+    max_ram_bytes: int | None = Field(None, gt=0)
+    effort: Effort = "balanced"
+    deadline_s: float | None = Field(None, gt=0)
     device: Literal["auto", "cpu", "cuda"] = "auto"
 
 
@@ -63,6 +78,8 @@ class ScanSummary:
 
     Attributes:
         run: Folder that holds `run.json`.
+        partial: Cases whose search was cut short by the deadline, and those it kept from
+            their turn; the same scan goes on with them.
         resumed: Cases taken from the journal of an earlier, equal scan.
         skipped: Cases of a kind that `task` leaves out.
         internal_errors: Cases that met a fault of medvit itself.
@@ -78,6 +95,7 @@ class ScanSummary:
     refuse: int
     fail: int
     findings: int
+    partial: int
     resumed: int
     skipped: int
     other_files: int
@@ -99,24 +117,26 @@ class _Scan:
     """A scan on its way.
 
     Attributes:
-        run: Run folder.
         run_id: Number of the run in the store.
-        entries: Finished cases so far.
+        done: Cases that had their turn.
         dicom: SR and SEG files of these cases.
     """
 
     settings: ScanSettings
     sources: Sources
     detectors: dict[Kind, Detector]
-    scratch: Scratch
+    bench: Workbench
     device: str
     started_s: float
-    run: Path = Path()
     run_id: int = 0
-    entries: list[Entry] = field(default_factory=list)
+    done: list[CaseDone] = field(default_factory=list)
     dicom: list[DicomFile] = field(default_factory=list)
     resumed: int = 0
-    predicted_peak_mb: float = 0.0
+
+    @property
+    def entries(self) -> list[Entry]:
+        """The results of the cases that had their turn."""
+        return [done.entry for done in self.done]
 
 
 def run(
@@ -135,19 +155,24 @@ def run(
         StoreError: If the store fails.
     """
     started_s = time.perf_counter()
+    limits = _limits(settings)
     scratch = Scratch.below(workspace.cache)
     sources = find_cases(settings.sources, settings.task, archives=scratch.archives)
     device = choose_device(settings.device)
     kinds = {case.kind for case in sources.cases}
     detectors = load_detectors(kinds, settings.model, device=device, workspace=workspace)
-    scan = _Scan(settings, sources, detectors, scratch, device.type, started_s)
+    costs = workspace.cache / "costs"
+    check_budget(detectors.values(), limits, costs=costs)
     workspace.prepare()
     with exclusive(settings.out), Store.open(workspace.store_url) as store:
-        scan.run = workspace.new_run("scan")
+        tiles = tiles_folder(settings.out)
+        bench = Workbench(workspace.new_run("scan"), tiles, limits, scratch, costs)
+        scan = _Scan(settings, sources, detectors, bench, device.type, started_s)
         scan.run_id = _start(scan, store)
         state: RunState = "failed"
         try:
             _scan_cases(scan, store, progress or _ignore)
+            _check_any_fits(scan)
             write_answers(settings.out, scan.entries, _report(scan), also=settings.write)
             state = "done"
         except KeyboardInterrupt:
@@ -160,27 +185,50 @@ def run(
     return summary
 
 
+def _limits(settings: ScanSettings) -> Limits:
+    ends_at_s = None
+    if settings.deadline_s is not None:
+        ends_at_s = time.monotonic() + settings.deadline_s
+    return Limits(settings.max_ram_bytes or default_budget(), settings.effort, ends_at_s)
+
+
 def _scan_cases(scan: _Scan, store: Store, progress: Progress) -> None:
     journal = Journal(scan.settings.out)
     cases = scan.sources.cases
-    for number, case in enumerate(cases):
-        progress(number, len(cases), case.source)
-        key = _key(scan, case)
-        entry = journal.find(case, key)
-        scan.resumed += entry is not None
-        if entry is None:
-            inside = partial(_tell, progress, number, len(cases), case.source)
-            detector = scan.detectors[case.kind]
-            entry, predicted_mb = scan_case(
-                case, detector, run=scan.run, progress=inside, scratch=scan.scratch
-            )
-            scan.predicted_peak_mb = max(scan.predicted_peak_mb, predicted_mb)
-            if not is_internal_error(entry.result):
-                journal.add(entry, key)
-        store.save_result(scan.run_id, entry.result)
-        scan.entries.append(entry)
-        scan.dicom += _write_dicom(scan, entry)
+    live = LiveFile(scan.bench.run)
+    try:
+        for number, case in enumerate(cases):
+            progress(number, len(cases), case.source)
+            key = _key(scan, case)
+            entry = journal.find(case, key)
+            scan.resumed += entry is not None
+            if entry is not None:
+                done = CaseDone(entry)
+            elif scan.bench.limits.is_time_up():
+                done = not_reached(case)
+            else:
+                watcher = Watcher(case, (number, len(cases)), live, progress)
+                done = _scan_one(scan, case, key, watcher)
+                if done.is_final:
+                    journal.add(done.entry, key)
+            store.save_result(scan.run_id, done.entry.result)
+            scan.done.append(done)
+            scan.dicom += _write_dicom(scan, done.entry)
+    finally:
+        live.close()
     progress(len(cases), len(cases), "")
+
+
+def _scan_one(scan: _Scan, case: Case, key: str, watcher: Watcher) -> CaseDone:
+    detector = scan.detectors[case.kind]
+    return scan_case(case, detector, scan.bench, key=key, watch=watcher.case_watch())
+
+
+def _check_any_fits(scan: _Scan) -> None:
+    """Say how much memory would do when not one case fits into what there is."""
+    errors = [done.budget_error for done in scan.done if done.budget_error is not None]
+    if errors and len(errors) == len(scan.done):
+        raise max(errors, key=lambda error: error.smallest_bytes)
 
 
 def _write_dicom(scan: _Scan, entry: Entry) -> list[DicomFile]:
@@ -191,8 +239,8 @@ def _write_dicom(scan: _Scan, entry: Entry) -> list[DicomFile]:
         entry.result,
         scan.detectors[entry.result.case.kind],
         wanted=Wanted(kinds, keep_identity=settings.keep_identity),
-        run=scan.run,
-        scratch=scan.scratch,
+        run=scan.bench.run,
+        scratch=scan.bench.scratch,
     )
 
 
@@ -204,6 +252,7 @@ def _key(scan: _Scan, case: Case) -> str:
         model=model.reference,
         model_sha256=model.sha256,
         device=scan.device,
+        effort=scan.settings.effort,
     )
 
 
@@ -221,15 +270,11 @@ def _ignore(_done: float, _total: float, _what: str) -> None:
     """Take no notice of progress."""
 
 
-def _tell(progress: Progress, number: int, total: int, source: str, share: float) -> None:
-    progress(number + share, total, source)
-
-
 def _summary(scan: _Scan) -> ScanSummary:
     results = [entry.result for entry in scan.entries]
     verdicts = Counter(result.verdict for result in results)
     return ScanSummary(
-        run=scan.run,
+        run=scan.bench.run,
         out=scan.settings.out,
         cases=len(scan.sources.cases),
         accept=verdicts["accept"],
@@ -237,6 +282,7 @@ def _summary(scan: _Scan) -> ScanSummary:
         refuse=verdicts["refuse"],
         fail=verdicts["fail"],
         findings=sum(len(result.findings) for result in results),
+        partial=sum(not done.is_final for done in scan.done) - sum(map(is_internal_error, results)),
         resumed=scan.resumed,
         skipped=scan.sources.skipped,
         other_files=scan.sources.other_files,
@@ -244,7 +290,7 @@ def _summary(scan: _Scan) -> ScanSummary:
         sr=sum(each.kind == "sr" and not each.reason for each in scan.dicom),
         seg=sum(each.kind == "seg" and not each.reason for each in scan.dicom),
         without_dicom=len({each.case_id for each in scan.dicom if each.reason}),
-        predicted_peak_mb=round(scan.predicted_peak_mb, 1),
+        predicted_peak_mb=round(max((d.predicted_peak_mb for d in scan.done), default=0.0), 1),
         measured_peak_mb=round(peak_rss_mb(), 1),
         seconds=round(time.perf_counter() - scan.started_s, 2),
     )
@@ -271,7 +317,7 @@ def _report(scan: _Scan) -> ReportSummary:
 
 def _write_record(scan: _Scan, summary: ScanSummary, state: RunState) -> None:
     write_record(
-        (scan.run, scan.settings.out),
+        (scan.bench.run, scan.settings.out),
         results=[entry.result for entry in scan.entries],
         detectors=scan.detectors.values(),
         facts={

@@ -39,6 +39,25 @@ def scan(  # noqa: PLR0913, PLR0917 - each is an option of the command
     write: Annotated[
         str, typer.Option(metavar="LIST", help="More files, by commas: luna16, sr, seg.")
     ] = "",
+    max_ram: Annotated[
+        str,
+        typer.Option(
+            metavar="SIZE",
+            help="Memory the scan may hold, as 2G or 1500M; default: most of what is free.",
+        ),
+    ] = "",
+    effort: Annotated[
+        Literal["fast", "balanced", "full"],
+        typer.Option(help="How much of the lungs is looked at in CT."),
+    ] = "balanced",
+    deadline: Annotated[
+        float,
+        typer.Option(
+            metavar="SECONDS",
+            min=0,
+            help="End with the best answer so far after so many seconds; 0: when all is done.",
+        ),
+    ] = 0.0,
     keep_identity: Annotated[
         bool,
         typer.Option(
@@ -51,6 +70,7 @@ def scan(  # noqa: PLR0913, PLR0917 - each is an option of the command
     Writes cases.csv, findings.csv, report.html and run.json into --out. A scan that
     was stopped goes on when the same command is given again.
     """
+    from medvit.tiles.budget import parse_bytes
     from pipelines.scan import ScanSettings, run
 
     extras = [word.strip() for word in write.split(",") if word.strip()]
@@ -64,6 +84,9 @@ def scan(  # noqa: PLR0913, PLR0917 - each is an option of the command
         task=task,
         model=model or None,
         write=tuple(extras),
+        max_ram_bytes=parse_bytes(max_ram) if max_ram else None,
+        effort=effort,
+        deadline_s=deadline or None,
         keep_identity=keep_identity,
     )
     if keep_identity and not {"sr", "seg"} & set(extras):
@@ -81,9 +104,14 @@ def lines_of(summary: ScanSummary) -> list[str]:
     resumed = f" ({summary.resumed} of them done before)" if summary.resumed else ""
     lines = [
         f"{summary.cases} cases{resumed}: {counts}; {summary.findings} findings",
-        f"{summary.seconds:.1f} s, peak memory {summary.measured_peak_mb:.0f} MiB",
+        f"{summary.seconds:.1f} s, peak memory {summary.measured_peak_mb:.0f} MiB "
+        f"({summary.predicted_peak_mb:.0f} predicted)",
         f"report: {summary.out / 'report.html'}",
     ]
+    if summary.partial:
+        lines.append(
+            f"{summary.partial} cases are unfinished: time was up; the same command goes on"
+        )
     if summary.sr or summary.seg:
         lines.append(f"DICOM: {summary.sr} SR, {summary.seg} SEG in {summary.out / 'dicom'}")
     if summary.without_dicom:
@@ -99,6 +127,7 @@ def code_of_scan(summary: ScanSummary) -> ExitCode:
     """Return the exit code that a scan ends with."""
     if summary.internal_errors:
         return ExitCode.BUG
-    if summary.accept + summary.repair == 0:
+    if summary.accept + summary.repair + summary.partial == 0:
         return ExitCode.ALL_FAILED
-    return ExitCode.SOME_FAILED if summary.refuse + summary.fail else ExitCode.DONE
+    unfinished = summary.refuse + summary.fail + summary.partial
+    return ExitCode.SOME_FAILED if unfinished else ExitCode.DONE

@@ -22,7 +22,7 @@ from medvit.findings.finding import CaseResult, Finding
 from medvit.io.case import Case
 
 FOLDER = ".journal"
-FORMAT = 1
+FORMAT = 2
 """Raise this when entries change their form or results change for another reason."""
 
 
@@ -80,6 +80,11 @@ def case_key(case: Case, **settings: object) -> str:
         "settings": settings,
     }
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+
+
+def tiles_folder(out: Path) -> Path:
+    """Return where the finished tiles of unfinished cases are kept."""
+    return out / FOLDER / "tiles"
 
 
 class Journal:

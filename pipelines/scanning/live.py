@@ -63,9 +63,14 @@ class LiveScan:
 
 
 class LiveFile:
-    """Writes `live.json`; a file that cannot be written never stops the scan."""
+    """Writes `live.json`; a file that cannot be written never stops the scan.
+
+    Attributes:
+        run: Name of the run folder.
+    """
 
     def __init__(self, run: Path) -> None:
+        self.run = run.name
         self._path = run / FILE
         self._written_s = 0.0
         self._has_warned = False

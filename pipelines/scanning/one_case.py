@@ -6,6 +6,7 @@ import logging
 import time
 import traceback
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -13,11 +14,14 @@ from medvit.errors import MedvitError, ReadError, is_out_of_memory
 from medvit.findings.finding import CaseResult
 from medvit.io.case import Case, Reason
 from medvit.io.decoding.process import DecoderError
-from medvit.io.scratch import UNTIL_EXIT, Scratch
+from medvit.tiles.budget import BudgetError
 from pipelines.scanning.detectors import Detector
-from pipelines.scanning.examine import Fraction, Outcome, examine
+from pipelines.scanning.examine import examine
 from pipelines.scanning.journal import Entry
+from pipelines.scanning.limits import not_reached_reason
 from pipelines.scanning.memory import PeakMeter
+from pipelines.scanning.outcome import Outcome
+from pipelines.scanning.workbench import CaseWatch, Workbench
 
 logger = logging.getLogger(__name__)
 
@@ -27,25 +31,35 @@ INTERNAL_ERROR = "internal_error"
 ERROR_LOG = "errors.log"
 
 
+@dataclass(frozen=True, slots=True)
+class CaseDone:
+    """A case that had its turn.
+
+    Attributes:
+        predicted_peak_mb: Memory that was predicted for it, in MiB.
+        is_final: Whether the result stands; one that is partial, or met a fault of medvit
+            itself, is made again.
+        budget_error: Why the case does not fit into the memory there is, if it does not.
+    """
+
+    entry: Entry
+    predicted_peak_mb: float = 0.0
+    is_final: bool = True
+    budget_error: BudgetError | None = None
+
+
 def scan_case(
-    case: Case,
-    detector: Detector,
-    *,
-    run: Path,
-    progress: Fraction,
-    scratch: Scratch = UNTIL_EXIT,
-) -> tuple[Entry, float]:
-    """Return a finished case and the peak memory that was predicted for it, in MiB.
+    case: Case, detector: Detector, bench: Workbench, *, key: str, watch: CaseWatch
+) -> CaseDone:
+    """Examine a case; whatever happens becomes its row.
 
     Args:
-        run: Run folder; a fault of medvit itself leaves its traceback there.
-        progress: Called with the share of the case that is done.
-        scratch: Where to keep what is decoded or unpacked.
+        key: Text that names all that determines the result.
     """
     started = time.perf_counter()
     with PeakMeter() as meter:
         outcome = _outcome_of(
-            case, partial(examine, case, detector, progress=progress, scratch=scratch), run
+            case, partial(examine, case, detector, bench, key=key, watch=watch), bench.run
         )
     result = CaseResult(
         case=case,
@@ -58,7 +72,29 @@ def scan_case(
         seconds=time.perf_counter() - started,
         peak_rss_mb=meter.peak_mb,
     )
-    return Entry(result, outcome.pictures), outcome.predicted_peak_mb
+    return CaseDone(
+        Entry(result, outcome.pictures),
+        outcome.predicted_peak_mb,
+        is_final=not (outcome.is_partial or is_internal_error(result)),
+        budget_error=outcome.budget_error,
+    )
+
+
+def not_reached(case: Case) -> CaseDone:
+    """Return the row of a case that had no turn before time was up."""
+    reason = not_reached_reason(case)
+    result = CaseResult(
+        case=case,
+        verdict="fail",
+        reason=reason.code,
+        message=reason.message,
+        label="",
+        probability=None,
+        findings=(),
+        seconds=0.0,
+        peak_rss_mb=0.0,
+    )
+    return CaseDone(Entry(result, {}), is_final=False)
 
 
 def is_internal_error(result: CaseResult) -> bool:
@@ -69,20 +105,23 @@ def is_internal_error(result: CaseResult) -> bool:
 def _outcome_of(case: Case, job: Callable[[], Outcome], run: Path) -> Outcome:
     try:
         return job()
-    except ReadError as error:
-        message = f"{error.message}; {error.hint}" if error.hint else error.message
-        return Outcome("fail", (Reason(error.reason, message),))
-    except DecoderError as error:
-        return Outcome(
-            "fail", (Reason(NO_DECODER, f"{case.source}: {error.message}; {error.hint}"),)
-        )
+    except BudgetError as error:
+        return Outcome("fail", (_reason_of(case, error),), budget_error=error)
     except MedvitError as error:
-        return Outcome("fail", (Reason(MODEL_FAILED, f"{case.source}: {error.message}"),))
+        return Outcome("fail", (_reason_of(case, error),))
     except Exception as error:
         if is_out_of_memory(error):
             message = f"{case.source}: not enough memory for it; use a machine with more"
             return Outcome("fail", (Reason("too_large", message),))
         return Outcome("fail", (log_internal_error(case, error, run),))
+
+
+def _reason_of(case: Case, error: MedvitError) -> Reason:
+    sentence = f"{error.message}; {error.hint}" if error.hint else error.message
+    if isinstance(error, ReadError):
+        return Reason(error.reason, sentence)
+    codes = {BudgetError: "too_large", DecoderError: NO_DECODER}
+    return Reason(codes.get(type(error), MODEL_FAILED), f"{case.source}: {sentence}")
 
 
 def log_internal_error(case: Case, error: Exception, run: Path) -> Reason:

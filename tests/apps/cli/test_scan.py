@@ -16,7 +16,7 @@ from tests.apps.cli.conftest import Medvit
 from tests.make.dicom import CtSeries, truncate, write_secondary_capture, write_series, write_text
 from tests.make.raster import grey, write_image
 
-JUDGE = "pipelines.scanning.examine.judge_image"
+JUDGE = "pipelines.scanning.images.judge_image"
 
 
 def rows(path: Path) -> list[dict[str, str]]:

@@ -1,0 +1,31 @@
+"""What the examination of one case gives."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from medvit.findings.finding import Finding
+from medvit.io.case import Reason, Verdict
+from medvit.tiles.budget import BudgetError
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What one case gave, before time and memory are added.
+
+    Attributes:
+        pictures: Data URIs, by finding id or case id.
+        is_partial: Whether time was up before the end; the case is gone on with later.
+        budget_error: Why the case does not fit into the memory there is, if it does not.
+    """
+
+    verdict: Verdict
+    reasons: tuple[Reason, ...] = ()
+    label: str = ""
+    probability: float | None = None
+    findings: tuple[Finding, ...] = ()
+    pictures: Mapping[str, str] = field(default_factory=dict)
+    predicted_peak_mb: float = 0.0
+    is_partial: bool = False
+    budget_error: BudgetError | None = None
