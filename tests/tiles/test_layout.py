@@ -24,7 +24,7 @@ def region_on(grid: VoxelGrid, mask: np.ndarray) -> Region:
     return Region(mask, VoxelGrid.of(grid.volume, 3.0).affine_lps)
 
 
-@settings(deadline=None, max_examples=40)
+@settings(deadline=None, max_examples=15)
 @given(st.data())
 def test_every_voxel_of_the_region_lies_in_one_core(data: st.DataObject) -> None:
     grid = grid_of((20, 34, 40), (data.draw(st.sampled_from([1.0, 2.5])), 1.0, 1.3))
@@ -66,6 +66,22 @@ def test_two_lungs_take_fewer_tiles_than_their_box() -> None:
     assert len(tiles) < len(boxed)
     # Each lung is narrower than a tile: no tile is shared, none lies between them.
     assert {tile.core[2].start for tile in tiles} == {3, 45}
+
+
+def test_layers_are_cut_where_the_region_narrows() -> None:
+    # A plate of four tiles on a stem of one: layers spread evenly would cut the plate.
+    grid = grid_of((45, 36, 36), (1, 1, 1))
+    mask = np.zeros((15, 12, 12), dtype=bool)
+    mask[:, 4:8, 4:8] = True
+    mask[4:8] = True
+    region = region_on(grid, mask)
+    tiles = lay_tiles(region, grid, TileForm(side=24, overlap=4, align=2))
+    layers = [tile.core[0] for tile in tiles]
+    assert layers == [slice(0, 12), *[slice(12, 24)] * 4, slice(24, 45)]
+    box = region.box_on(grid)
+    assert box is not None
+    evenly = iter_tiles(box, side=24, overlap=4, keep=lambda core: region.touches(core, on=grid))
+    assert sum(1 for _ in evenly) == 12  # three layers, and the stem touches four cores in each
 
 
 def test_near_parts_share_a_tile() -> None:
