@@ -8,17 +8,16 @@ from math import prod
 from medvit.geometry import Affine, spacing_of
 from medvit.io.writing.cascade import slab_depth
 from medvit.io.writing.slabs import SLAB_BYTES, WHOLE
-from medvit.volume.levels import TOP_SIDE, Level, Shape, affine_of_level, plan_levels
+from medvit.volume.levels import Level, Shape, affine_of_level, plan_levels
 from medvit.volume.pyramid import level_number
 
 HELD_SPACING_MM = 1.5
 """Where a pyramid cannot be kept on disk, the levels a search at this spacing needs are held."""
 
-FINEST_AT_ONCE = 2.5
-COARSER_AT_ONCE = 4
-BASE_BYTES = 40 * 1024 * 1024
-"""Memory of making a pyramid, in slabs of float32 of the finest level and of each other one, and
-beside them: the most of int16 and float32 volumes, packed and plain, at slabs of 4 to 64 MiB."""
+SLABS_AT_ONCE = 3.5
+BASE_BYTES = 48 * 1024 * 1024
+"""Memory of making a pyramid, in slabs of float32 and beside them: the most of int16 and float32
+volumes, packed and plain, at slabs of 4 to 64 MiB."""
 
 HELD_KINDS = 2
 
@@ -31,22 +30,10 @@ def predicted_bytes(shape: Shape, slab_bytes: int = SLAB_BYTES) -> int:
 
     Args:
         shape: Voxels of the volume along `(z, y, x)`.
-        slab_bytes: As for `open_pyramid`.
+        slab_bytes: As for `open_pyramid`; a slab has two slices at least.
     """
-    finest, *coarser = _slabs_bytes(shape, slab_bytes)
-    return BASE_BYTES + int(FINEST_AT_ONCE * finest) + COARSER_AT_ONCE * sum(coarser)
-
-
-def _slabs_bytes(shape: Shape, slab_bytes: int) -> list[int]:
-    """Return what a slab of each level takes as float32, if only y and x are halved."""
-    depth, height, width = shape
-    sizes: list[int] = []
-    while not sizes or max(height, width) > TOP_SIDE:
-        if sizes:
-            height, width = -(-height // 2), -(-width // 2)
-        deep = min(depth, slab_depth((depth, height, width), slab_bytes))
-        sizes.append(4 * deep * height * width)
-    return sizes
+    depth = min(shape[0], slab_depth(shape, slab_bytes))
+    return BASE_BYTES + int(SLABS_AT_ONCE * depth * shape[1] * shape[2] * 4)
 
 
 def held_bytes(shape: Shape, affine_lps: Affine) -> int:

@@ -96,6 +96,17 @@ def slab_depth(shape: tuple[int, int, int], slab_bytes: int = SLAB_BYTES) -> int
     return depth
 
 
+def slab_depths(levels: Sequence[Level], slab_bytes: int = SLAB_BYTES) -> list[int]:
+    """Return the slices of a slab of each level; those of the coarser ones take a quarter each.
+
+    Depths do not fall, so that what a level passes on fits into a slab of the next.
+    """
+    depths = [slab_depth(levels[0].shape, slab_bytes)]
+    for level in levels[1:]:
+        depths.append(max(depths[-1], slab_depth(level.shape, slab_bytes // 4)))
+    return depths
+
+
 def pour_volume(
     volume: Volume,
     levels: Sequence[Level],
@@ -110,13 +121,13 @@ def pour_volume(
     Args:
         targets: For each level where it is stored, if it is; see `Basin`.
         dtype: What voxels are stored as, means rounded where it is int16.
-        slab_bytes: Most that a slab of any level takes as float32.
+        slab_bytes: Most that a slab of the finest level takes as float32.
 
     Raises:
         ReadError: If the volume cannot be read.
         OSError: If voxels cannot be stored.
     """
-    depths = [slab_depth(level.shape, slab_bytes) for level in levels]
+    depths = slab_depths(levels, slab_bytes)
     basins = [Basin(*each) for each in zip(levels, depths, targets, strict=True)]
     pour(iter_slabs(volume, max(2, depths[0] // PIECES), progress), basins, dtype)
 

@@ -13,7 +13,7 @@ import zarr
 from zarr.codecs import BloscCodec, Crc32cCodec
 
 from medvit.geometry import Affine
-from medvit.io.writing.cascade import Target, pour_volume, slab_depth
+from medvit.io.writing.cascade import Target, pour_volume, slab_depths
 from medvit.io.writing.drafts import draft_folder
 from medvit.io.writing.shards import Shards
 from medvit.io.writing.slabs import SLAB_BYTES, Progress, in_exact_type
@@ -112,8 +112,9 @@ def fill_group(
     def write(dtype: np.dtype[Any]) -> None:
         group = zarr.create_group(folder, zarr_format=3, overwrite=True)
         targets: list[dict[Kind, Target]] = [{} for _ in form.levels]
+        depths = slab_depths(form.levels, slab_bytes)
         for kind, number in form.arrays():
-            array = _create(group, (kind, number), form, dtype, slab_bytes)
+            array = _create(group, (kind, number), form, dtype, depths[number])
             targets[number][kind] = _files_of(folder, array, form.codec)
         pour_volume(volume, form.levels, targets, dtype, progress=progress, slab_bytes=slab_bytes)
         group.attrs.put(group_attributes(volume.affine_lps, form))
@@ -132,17 +133,19 @@ def array_path(kind: Kind, number: int) -> str:
 
 
 def chunks_and_shards(
-    shape: tuple[int, int, int], slab_bytes: int = SLAB_BYTES
+    shape: tuple[int, int, int], deepest: int
 ) -> tuple[tuple[int, int, int], tuple[int, int, int]]:
     """Return the voxels of a chunk and of a file along `(z, y, x)`.
 
+    Args:
+        deepest: Slices that are written at once.
+
     Examples:
-        >>> chunks_and_shards((400, 512, 512))
+        >>> chunks_and_shards((400, 512, 512), 64)
         ((64, 64, 64), (64, 256, 256))
-        >>> chunks_and_shards((50, 2048, 40))
+        >>> chunks_and_shards((50, 2048, 40), 64)
         ((50, 64, 40), (50, 256, 40))
     """
-    deepest = slab_depth(shape, slab_bytes)
     side = 64
     while deepest * (2 * side) ** 2 <= CHUNK_VOXELS and side < SHARD_SIDE:
         side *= 2
@@ -160,10 +163,10 @@ def _create(
     place: tuple[Kind, int],
     form: GroupForm,
     dtype: np.dtype[Any],
-    slab_bytes: int,
+    depth: int,
 ) -> zarr.Array[Any]:
     shape = form.levels[place[1]].shape
-    chunks, shards = chunks_and_shards(shape, slab_bytes)
+    chunks, shards = chunks_and_shards(shape, depth)
     return group.create_array(
         array_path(*place),
         shape=shape,
