@@ -9,7 +9,6 @@ from math import ceil
 
 from medvit.errors import InputError
 from medvit.tiles.footprint import (
-    FLOAT,
     MIB,
     STORED,
     Phase,
@@ -21,11 +20,11 @@ from medvit.tiles.footprint import (
 
 FORMS = "1500M, 2G, 2GiB, 800000k or a plain number of bytes; 1G is 2^30 bytes"
 SIZE = re.compile(r"(?P<number>[0-9]+(?:\.[0-9]+)?) ?(?:(?P<unit>[kmgt])(?:i?b)?|b?)")
+MOST_BYTES = 2**60
 POWERS = {"k": 1, "m": 2, "g": 3, "t": 4}
 
 MOST_CACHE_BYTES = 256 * MIB
-CACHE_SHARE = 0.25
-"""Share of what is left over that goes to decoded planes."""
+"""Most for decoded planes of a compressed series: 512 slices of 512x512."""
 
 MOST_SLAB_BYTES = 64 * MIB
 """Larger slabs are no faster."""
@@ -80,7 +79,8 @@ class MemoryPlan:
 
     Attributes:
         max_bytes: The budget it was made for.
-        plane_cache_bytes: Decoded planes that the reader keeps; 0 when the case is plain.
+        plane_cache_bytes: What is left for decoded planes where no pyramid can be kept; not
+            among the phases. 0 when the case is plain.
         pyramid_slab_bytes: Slab of the pyramid pass, as float32.
         readers: Threads that read tiles ahead of the network; at least 1.
         read_ahead: Tiles that wait for the network at most; at least 1.
@@ -123,28 +123,26 @@ def plan_memory(search: Search, room: Room) -> MemoryPlan:
         raise BudgetError(room.max_bytes, smallest)
     search = replace(search, tile_batch=_batch(search, room))
     least, most = _least(search), _most(search)
-    free = int((room.max_bytes - smallest) * CACHE_SHARE)
-    cache = min(most.plane_cache, least.plane_cache + free)
-    sizes = replace(least, plane_cache=cache)
 
     def grown(name: str) -> int:
         def fits(value: int) -> bool:
-            return _peak(search, room, replace(sizes, **{name: value})) <= room.max_bytes
+            return _peak(search, room, replace(least, **{name: value})) <= room.max_bytes
 
         return _largest(getattr(least, name), getattr(most, name), fits)
 
     # Each of these belongs to one step alone, so one does not take room from another.
     own = ("pyramid_slab", "queue", "blend_slab")
-    sizes = replace(sizes, **{name: grown(name) for name in own})
+    sizes = replace(least, **{name: grown(name) for name in own})
+    phases = phases_of(search, sizes, held_bytes=room.held_bytes)
     return MemoryPlan(
         max_bytes=room.max_bytes,
-        plane_cache_bytes=sizes.plane_cache,
+        plane_cache_bytes=_plane_cache(search, room),
         pyramid_slab_bytes=sizes.pyramid_slab,
         readers=min(sizes.queue, search.most_readers),
         read_ahead=sizes.queue,
         tile_batch=search.tile_batch,
         blend_slab_bytes=sizes.blend_slab,
-        phases=phases_of(search, sizes, held_bytes=room.held_bytes),
+        phases=phases,
     )
 
 
@@ -169,7 +167,7 @@ def parse_bytes(text: str) -> int:
     found = SIZE.fullmatch(text.strip().lower())
     power = POWERS.get(found["unit"], 0) if found else 0
     count = float(found["number"]) * 1024**power if found else 0.0
-    if count < 1:
+    if not 1 <= count < MOST_BYTES:
         msg = f"{text!r} is no amount of memory"
         raise InputError(msg, hint=f"give it as {FORMS}")
     return int(count)
@@ -207,7 +205,6 @@ def _least(search: Search) -> Sizes:
     """Return the smallest sizes that work at all."""
     case = search.case
     return Sizes(
-        plane_cache=0 if case.is_plain else 2 * case.slice_bytes * STORED // FLOAT,
         pyramid_slab=LEAST_SLICES * case.slice_bytes,
         queue=1,
         blend_slab=blending(search, LEAST_LAYERS),
@@ -218,13 +215,21 @@ def _most(search: Search) -> Sizes:
     """Return sizes beyond which nothing gets faster; never below the least."""
     case, least = search.case, _least(search)
     whole = case.shape[0] * case.slice_bytes
-    cache = 0 if case.is_plain else min(whole * STORED // FLOAT, MOST_CACHE_BYTES)
     return Sizes(
-        plane_cache=max(least.plane_cache, cache),
         pyramid_slab=max(least.pyramid_slab, min(whole, MOST_SLAB_BYTES)),
         queue=max(MOST_QUEUE, search.most_readers),
         blend_slab=max(least.blend_slab, MOST_SLAB_BYTES),
     )
+
+
+def _plane_cache(search: Search, room: Room) -> int:
+    """Return what is left when all else is as large as it may get; two planes at least."""
+    case = search.case
+    if case.is_plain:
+        return 0
+    left = room.max_bytes - _peak(search, room, _most(search))
+    two, whole = (n * case.shape[1] * case.shape[2] * STORED for n in (2, case.shape[0]))
+    return max(two, min(left, whole, MOST_CACHE_BYTES))
 
 
 def _batch(search: Search, room: Room) -> int:

@@ -12,19 +12,19 @@ MIB = 2**20
 FLOAT, STORED = 4, 2
 """Bytes of a voxel as float32, and as it is stored."""
 
-PYRAMID_COPIES, PYRAMID_BYTES = 3, 40 * MIB
+PYRAMID_COPIES, PYRAMID_BYTES = 3.5, 40 * MIB
 """What a slab takes while a pyramid is written, in slabs of float32, and what packing takes."""
 
 COARSE_MM, LUNG_VOXEL_BYTES = 3.0, 32
 """Bytes for each 3 mm voxel while lungs are found: values, masks, labels, distances."""
 
-LUNG_BYTES = 3 * SOURCE_BYTES
+LUNG_BYTES = 3 * SOURCE_BYTES // 2
 """What a slab of source voxels takes while it is resampled to 3 mm or 2 mm."""
 
-BLOB_MM, BLOB_LAYERS, BLOB_COPIES = 2.0, 88, 8
+BLOB_MM, BLOB_LAYERS, BLOB_COPIES = 2.0, 88, 6
 """Voxels of the candidate map, its layers held at a time with their margins, and float32 copies."""
 
-READER_BYTES = 12 * MIB
+READER_BYTES = 8 * MIB
 """What a reader takes beside its block: chunks as they are unpacked."""
 
 MAP_CHANNELS, MAP_STRIDE = 5, 2
@@ -36,7 +36,7 @@ PICTURE_BYTES = 16 * MIB
 DECODER_BYTES = 60 * MIB
 """What the process that decodes compressed slices holds."""
 
-ALLOCATOR_SHARE, ALLOCATOR_BYTES = 0.08, 24 * MIB
+ALLOCATOR_SHARE, ALLOCATOR_BYTES = 0.05, 16 * MIB
 """What the allocator keeps beyond what is asked of it: a share of it, and something in any case."""
 
 
@@ -49,11 +49,13 @@ class CaseSize:
         spacing_mm: Along (z, y, x).
         is_plain: Whether boxes are read from its files in place: nothing is decoded, and
             no pyramid is needed.
+        has_decoder: Whether its slices are decoded in a process apart.
     """
 
     shape: tuple[int, int, int]
     spacing_mm: tuple[float, float, float]
     is_plain: bool
+    has_decoder: bool = False
 
     @property
     def slice_bytes(self) -> int:
@@ -106,13 +108,11 @@ class Sizes:
     """What may be larger or smaller without a finding changing.
 
     Attributes:
-        plane_cache: Bytes of decoded planes that the reader keeps.
         pyramid_slab: Bytes of a slab of the pyramid pass, as float32.
         queue: Tiles that wait for the network.
         blend_slab: Bytes that adding up tile maps may hold.
     """
 
-    plane_cache: int
     pyramid_slab: int
     queue: int
     blend_slab: int
@@ -133,7 +133,7 @@ def phases_of(search: Search, sizes: Sizes, *, held_bytes: int) -> tuple[Phase, 
         held_bytes: What process and decoder hold before the case.
     """
     case = search.case
-    kept = held_bytes + sizes.plane_cache + (0 if case.is_plain else DECODER_BYTES)
+    kept = held_bytes + (DECODER_BYTES if case.has_decoder else 0)
     steps = {
         "pyramid": PYRAMID_COPIES * sizes.pyramid_slab + PYRAMID_BYTES,
         "lungs": max(LUNG_BYTES, LUNG_VOXEL_BYTES * prod(case.grid_shape(COARSE_MM))),
