@@ -1,17 +1,40 @@
 from __future__ import annotations
 
+from dataclasses import replace
+from pathlib import Path
+
 import numpy as np
 import pytest
 
+from medvit.inference.nodules import NoduleSettings
 from medvit.io.case import Reason
 from medvit.io.verdict import Triage
-from pipelines.scanning.budget import TILE_MB, predict_peak_mb
+from medvit.models.weights import load_model
+from medvit.registry.registry import find_model
+from medvit.tiles.budget import BudgetError, parse_bytes
+from medvit.tiles.footprint import MIB
+from medvit.volume.volume import Volume, volume_of
+from pipelines.scanning.budget import check_budget, default_budget, plan_search, predict_peak_mb
+from pipelines.scanning.detectors import Detector
+from pipelines.scanning.limits import Limits
+from pipelines.scanning.memory import available_bytes, current_rss_mb
+from tests.make.models import register_untrained
 
 SOUND = (Reason("ok", ""),)
+SMALL = NoduleSettings(tile_side=32, overlap=8)
 
 
-def ct(shape: tuple[int, int, int], spacing_mm: tuple[float, float, float]) -> Triage:
-    return Triage("accept", SOUND, shape, spacing_mm, np.eye(4))
+@pytest.fixture(scope="module")
+def detector(tmp_path_factory: pytest.TempPathFactory) -> Detector:
+    models = tmp_path_factory.mktemp("models")
+    register_untrained(models)
+    version = find_model(None, task="nodule", models=models)
+    return Detector(version, *load_model(version.folder))
+
+
+@pytest.fixture
+def volume() -> Volume:
+    return volume_of(np.zeros((8, 64, 64)), np.eye(4))
 
 
 def test_a_refused_case_takes_nothing() -> None:
@@ -23,12 +46,35 @@ def test_an_image_takes_the_classifier_and_its_pixels() -> None:
     assert predict_peak_mb(judged, held_mb=300) == 300 + 90 + 60 + 96  # 96 bytes x 2**20
 
 
-def test_a_small_scan_takes_its_planes_and_one_tile() -> None:
-    judged = ct((64, 128, 128), (1.0, 1.0, 1.0))  # 2**20 voxels of two bytes
-    assert predict_peak_mb(judged, held_mb=300) == 300 + 2 + TILE_MB
+def test_the_default_leaves_memory_to_others() -> None:
+    assert current_rss_mb() * MIB < default_budget() < current_rss_mb() * MIB + available_bytes()
 
 
-@pytest.mark.parametrize("slices", [1_000, 10_000])
-def test_more_slices_do_not_take_more_planes_than_the_cache_holds(slices: int) -> None:
-    judged = ct((slices, 512, 512), (0.001, 0.7, 0.7))
-    assert predict_peak_mb(judged, held_mb=0) >= 256
+def test_a_case_gets_a_plan_within_the_limits(
+    detector: Detector, volume: Volume, tmp_path: Path
+) -> None:
+    plan = plan_search(volume, detector, SMALL, Limits(4 * 2**30), costs=tmp_path)
+    assert current_rss_mb() * 0.8 < plan.predicted_peak_mb <= 4096
+    assert plan.plane_cache_bytes == 0  # a volume in memory is plain
+    assert len(list(tmp_path.iterdir())) == 1
+
+
+def test_a_packed_volume_may_keep_planes(detector: Detector, volume: Volume) -> None:
+    packed = replace(volume, is_plain=False)
+    plan = plan_search(packed, detector, SMALL, Limits(16 * 2**30))
+    assert plan.plane_cache_bytes == 8 * 64 * 64 * 2
+
+
+def test_the_figure_of_a_refused_budget_does(detector: Detector, volume: Volume) -> None:
+    with pytest.raises(BudgetError, match=r"^50 MiB of memory are too few, \d+ MiB needed") as told:
+        plan_search(volume, detector, SMALL, Limits(50 * MIB))
+    figure = told.value.hint.removeprefix("use --max-ram ").removesuffix(" or more")
+    plan_search(volume, detector, SMALL, Limits(parse_bytes(figure)))
+
+
+@pytest.mark.slow
+def test_a_budget_is_refused_before_any_case_is_read(detector: Detector) -> None:
+    with pytest.raises(BudgetError) as told:
+        check_budget([detector], Limits(50 * MIB))
+    assert told.value.smallest_bytes > current_rss_mb() * MIB * 0.8
+    check_budget([detector], Limits(told.value.smallest_bytes + 64 * MIB))
