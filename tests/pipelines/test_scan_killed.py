@@ -13,7 +13,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from medvit.geometry import affine_from
+from medvit.io.writing.nifti import write_nifti
 from pipelines.scanning.journal import FOLDER
+from tests.make.chest import Ball, make_chest
 from tests.make.dicom import CtSeries, write_series
 from tests.make.models import register_untrained
 from tests.make.raster import grey, write_image
@@ -99,3 +102,41 @@ def test_terminated_politely_it_says_130_and_goes_on(
     assert process.wait(60) == 130
     assert start(tmp_path).wait(300) == 0
     assert (tmp_path / "findings.csv").read_bytes() == expected
+
+
+@pytest.fixture(scope="module")
+def chest(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("chest")
+    affine = affine_from((-138.1, -93.1, -36.2), (0, 0, 2.5), (0, 2.5, 0), (2.5, 0, 0))
+    balls = (Ball((-72.3, 10.2, -4.6), 12.0), Ball((-50.0, -40.4, 12.9), 9.0))
+    write_nifti(make_chest((30, 75, 55), affine, balls=balls), folder / "chest.nii.gz")
+    return folder
+
+
+def test_killed_at_ten_moments_inside_one_case_it_still_gives_the_same_bytes(
+    chest: Path, workspace: Path, tmp_path: Path
+) -> None:
+    rng = np.random.default_rng(20)
+
+    def start(out: Path, place: Path) -> subprocess.Popen[bytes]:
+        words = ["scan", str(chest), "--out", str(out), "--workspace", str(place), "--quiet"]
+        return subprocess.Popen([sys.executable, "-m", "apps.cli", *words], env=dict(os.environ))
+
+    began = time.monotonic()
+    assert start(tmp_path / "whole", workspace).wait(400) == 0
+    whole_s = time.monotonic() - began
+    place = tmp_path / "workspace"  # so that the pyramid, too, is made under fire
+    register_untrained(place / "models")
+    kills = 0
+    for _ in range(10):
+        process = start(tmp_path / "out", place)
+        try:
+            process.wait(rng.uniform(0.05, 0.9) * whole_s)
+        except subprocess.TimeoutExpired:
+            process.send_signal(signal.SIGKILL)
+            kills += process.wait(30) == -signal.SIGKILL
+    assert kills > 0
+    assert start(tmp_path / "out", place).wait(400) == 0
+    findings = [(tmp_path / name / "findings.csv").read_bytes() for name in ("out", "whole")]
+    assert findings[0] == findings[1]
+    assert findings[0].count(b"\n") > 1
