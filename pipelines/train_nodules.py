@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING, Any
 
 from medvit.errors import ConfigError
@@ -16,6 +17,9 @@ if TYPE_CHECKING:
 
     from medvit.learn.fit import FitSettings, Progress
     from medvit.models.heads.centre import NoduleDetector
+    from medvit.models.weights import ModelCard
+
+_log = logging.getLogger(__name__)
 
 
 def run(
@@ -61,12 +65,27 @@ def _build(config: NoduleConfig, workspace: Workspace) -> tuple[NoduleDetector, 
     if model.weights == "none":
         return detector, ()
     start, card = find_weights(model.weights, workspace)
+    is_encoder = card.task == "backbone"
+    if is_encoder:
+        _compare_inputs(card)
     try:
-        detector.load_state_dict(start.state_dict())
+        detector.get_submodule("backbone" if is_encoder else "").load_state_dict(start.state_dict())
     except RuntimeError as error:
         msg = f"model.weights={model.weights}: {card.architecture} does not fit {model.backbone}"
         raise ConfigError(msg, hint="name the backbone and width it was trained with") from error
     return detector, (card.reference,)
+
+
+def _compare_inputs(card: ModelCard) -> None:
+    """Warn when an encoder was pretrained on voxels of another size or range."""
+    from medvit.data.nodule_crops import HIGH_HU, LOW_HU
+
+    ours = {"spacing_mm": SPACING_MM, "low_hu": LOW_HU, "high_hu": HIGH_HU}
+    theirs = {name: card.preprocessing.get(name) for name in ours}
+    if theirs != ours:
+        _log.warning(
+            "%s was pretrained with %s, nodules are trained with %s", card.reference, theirs, ours
+        )
 
 
 def _fit_settings(train: TrainSettings) -> FitSettings:

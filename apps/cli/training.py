@@ -33,10 +33,9 @@ def register(cli: typer.Typer) -> None:
 
 def pretrain(session: Session, config: Config, overrides: Overrides = None) -> ExitCode:
     """Pretrain a backbone on unlabelled data and register it."""
-    from pipelines.config import load_config
-    from pipelines.pretrain import PretrainConfig, run
+    from pipelines.pretrain import load, run
 
-    settings = load_config(PretrainConfig, config, overrides or ())
+    settings = load(config, overrides or ())
     with session.progress("pretrain") as advance:
         answer = run(settings, workspace=session.workspace, progress=_by_epoch(advance))
     _answer(session, answer)

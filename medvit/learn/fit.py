@@ -8,7 +8,7 @@ import signal
 import threading
 import time
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -39,6 +39,8 @@ class FitSettings:
         seed: Seeds dropout and stochastic depth anew at each step.
         precision: `bf16-mixed` computes products in bfloat16.
         clip_norm: Gradients are scaled down to this norm.
+        devices: Processes that train together, each on a device of its own; a batch is
+            then a batch on each.
     """
 
     epochs: int
@@ -49,6 +51,7 @@ class FitSettings:
     seed: int = 0
     precision: Precision = "32-true"
     clip_norm: float = 1.0
+    devices: int = 1
 
     def __post_init__(self) -> None:
         if self.epochs < 1 or self.lr <= 0:
@@ -117,6 +120,7 @@ def fit(
     settings: FitSettings,
     folder: Path,
     progress: Progress | None = None,
+    observers: Sequence[Callback] = (),
 ) -> FitResult:
     """Train all parameters of an objective, in place.
 
@@ -124,10 +128,12 @@ def fit(
     again with the same folder. The global random state is put back afterwards.
 
     Args:
-        objective: Takes a batch and returns the loss, a scalar; holds the network.
+        objective: Takes a batch and returns the loss, a scalar, or scalars by name with
+            `loss` among them, which are all logged; holds the network.
         batches: Its sampler may have `set_epoch(epoch)`, which is then called.
         folder: Receives `checkpoints/last.ckpt`, `metrics.csv` and TensorBoard events.
-        progress: Called after each epoch.
+        progress: Called after each epoch; not when several devices train.
+        observers: Callbacks that look on.
     """
     steps = settings.epochs * len(batches)
     if steps == 0:
@@ -135,12 +141,12 @@ def fit(
         raise ValueError(msg)
     task = _Task(objective, settings=settings, steps=steps)
     watch = _Watch(settings, progress=progress)
-    trainer = _trainer(settings, folder=folder, watch=watch)
+    trainer = _trainer(settings, folder=folder, callbacks=[watch, *observers])
     last = folder / CHECKPOINTS / "last.ckpt"
     with torch.random.fork_rng(), _quiet(), _interrupts():
         resume = last if last.is_file() else None
         trainer.fit(task, batches, ckpt_path=resume, weights_only=True)
-    return watch.result(trainer)
+    return watch.result(trainer, steps)
 
 
 @contextmanager
@@ -179,9 +185,12 @@ class _Task(LightningModule):
     def training_step(self, batch: Any, batch_index: int) -> Tensor:
         """Return the loss of a batch."""
         del batch_index
-        loss: Tensor = self.objective(batch)
-        self.log("loss", loss.detach(), on_step=False, on_epoch=True, batch_size=1)
-        return loss
+        found: Tensor | Mapping[str, Tensor] = self.objective(batch)
+        parts = found if isinstance(found, Mapping) else {"loss": found}
+        seen = {name: value.detach().float() for name, value in parts.items()}
+        together = self.fit_settings.devices > 1
+        self.log_dict(seen, on_step=False, on_epoch=True, batch_size=1, sync_dist=together)
+        return parts["loss"]
 
     def configure_optimizers(self) -> Any:
         """Return AdamW with a schedule that is counted in steps."""
@@ -204,16 +213,18 @@ class _Watch(Callback):
         self.started_s = time.monotonic()
         self.earlier_s = 0.0
         self.cut_short = False
+        self.loss = math.nan
 
     @property
     def elapsed_s(self) -> float:
         return self.earlier_s + time.monotonic() - self.started_s
 
     def state_dict(self) -> dict[str, Any]:
-        return {"elapsed_s": self.elapsed_s}
+        return {"elapsed_s": self.elapsed_s, "loss": self.loss}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         self.earlier_s = float(state_dict["elapsed_s"])
+        self.loss = float(state_dict.get("loss", math.nan))
 
     def on_train_batch_start(self, trainer: Trainer, *args: Any) -> None:
         torch.manual_seed(self.settings.seed * 1_000_003 + trainer.global_step)
@@ -225,22 +236,18 @@ class _Watch(Callback):
             self.cut_short = trainer.should_stop = True
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self.loss = float(trainer.callback_metrics["loss"])
         if self.progress is not None:
             epoch = trainer.current_epoch + 1
-            loss = _loss(trainer)
-            self.progress(EpochReport(epoch, self.settings.epochs, loss, self.elapsed_s))
+            self.progress(EpochReport(epoch, self.settings.epochs, self.loss, self.elapsed_s))
 
-    def result(self, trainer: Trainer) -> FitResult:
+    def result(self, trainer: Trainer, steps: int) -> FitResult:
         device = trainer.strategy.root_device.type
-        epochs = trainer.global_step // max(1, int(trainer.num_training_batches))
-        return FitResult(epochs, self.cut_short, _loss(trainer), self.elapsed_s, device)
+        epochs = trainer.global_step * self.settings.epochs // steps
+        return FitResult(epochs, self.cut_short, self.loss, self.elapsed_s, device)
 
 
-def _loss(trainer: Trainer) -> float:
-    return float(trainer.callback_metrics.get("loss", torch.tensor(math.nan)))
-
-
-def _trainer(settings: FitSettings, *, folder: Path, watch: _Watch) -> Trainer:
+def _trainer(settings: FitSettings, *, folder: Path, callbacks: list[Callback]) -> Trainer:
     for name in ("lightning.pytorch", "lightning.fabric"):
         logging.getLogger(name).setLevel(logging.WARNING)
     checkpoint = ModelCheckpoint(
@@ -255,7 +262,7 @@ def _trainer(settings: FitSettings, *, folder: Path, watch: _Watch) -> Trainer:
         devices=1,
         precision=settings.precision,
         gradient_clip_val=settings.clip_norm,
-        callbacks=[watch, checkpoint],
+        callbacks=[*callbacks, checkpoint],
         logger=[
             CSVLogger(folder, name="", version=""),
             TensorBoardLogger(folder, name="", version="tensorboard"),

@@ -95,7 +95,7 @@ MODELS: dict[str, Callable[..., nn.Module]] = {
     "defect_classifier": defect_classifier,
     "volume_classifier": volume_classifier,
     "swin_unetr": swin_unetr,
-    "vit_tiny_stem": vit_tiny_stem,
+    **BACKBONES,
 }
 
 

@@ -17,7 +17,7 @@ from medvit.registry.registry import find_model
 from medvit.workspace import Workspace
 from pipelines import pretrain, train
 from pipelines.config import check_config, load_config
-from pipelines.pretrain import PretrainConfig
+from pipelines.pretrain_images import PretrainConfig
 from pipelines.train_classify import ClassifyConfig
 from tests.make.surface import write_surface_set
 
