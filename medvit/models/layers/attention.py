@@ -1,4 +1,4 @@
-"""Attention with a bias for every box, fused for inference and with own gradients.
+"""Attention with a bias that all boxes share, fused, and with gradients of its own.
 
 Letters: b boxes, h heads, n queries, k keys, d channels of a head.
 """
@@ -11,9 +11,12 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F  # noqa: N812
 
+# Scores that the backward pass holds at a time, so that they stay in the cache.
+SCORE_BYTES = 3 << 19
+
 
 def attend(q: Tensor, k: Tensor, v: Tensor, bias: Tensor) -> Tensor:
-    """Return softmax(q k^T / sqrt(d) + bias) v, with the softmax in fp32 or better.
+    """Return softmax(q k^T / sqrt(d) + bias) v, on a CPU with the softmax in fp32 or better.
 
     Args:
         q: Queries (b, h, n, d).
@@ -27,30 +30,37 @@ def attend(q: Tensor, k: Tensor, v: Tensor, bias: Tensor) -> Tensor:
     # On a CPU the fused kernel is faster in fp32 than in bf16, cast included; and it
     # refuses a bias that requires a gradient, also where none is recorded.
     wide = torch.promote_types(q.dtype, torch.float32) if q.device.type == "cpu" else q.dtype
-    q, k, v = (part.to(wide) for part in (q, k, v))
-    return F.scaled_dot_product_attention(q, k, v, attn_mask=bias.detach().to(wide)[None])
+    bias = bias.detach().to(wide)[None]
+    return F.scaled_dot_product_attention(q.to(wide), k.to(wide), v.to(wide), attn_mask=bias)
 
 
 class _Attention(torch.autograd.Function):
-    """The fused CPU kernel refuses a bias that requires a gradient; this keeps the softmax."""
+    """The fused attention; its backward pass takes the scores anew, some boxes at a time."""
 
     @staticmethod
     def forward(ctx: Any, q: Tensor, k: Tensor, v: Tensor, bias: Tensor) -> Tensor:
-        scores = torch.matmul(q, k.mT).to(bias.dtype).mul_(q.shape[-1] ** -0.5).add_(bias)
-        weight = torch.softmax(scores, dim=-1).to(v.dtype)  # (b, h, n, k)
-        out = torch.matmul(weight, v)
-        ctx.save_for_backward(q, k, v, weight, out)
-        ctx.bias_dtype = bias.dtype
+        out = attend(q, k, v, bias)
+        ctx.save_for_backward(q, k, v, bias, out)
         return out
 
     @staticmethod
     @torch.autograd.function.once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, ...]:
-        q, k, v, weight, out = ctx.saved_tensors
-        scale = q.shape[-1] ** -0.5
-        grad_v = torch.matmul(weight.mT, grad)
-        # d score = weight * (d weight - sum over keys of weight * d weight)
-        score = torch.matmul(grad, v.mT).sub_((grad * out).sum(-1, keepdim=True)).mul_(weight)
-        grad_q = torch.matmul(score, k).mul_(scale)
-        grad_k = torch.matmul(score.mT, q).mul_(scale)
-        return grad_q, grad_k, grad_v, score.sum(0, dtype=ctx.bias_dtype)
+        *inputs, bias, out = ctx.saved_tensors
+        wide = torch.promote_types(bias.dtype, torch.float32)
+        grads = [torch.empty_like(part, dtype=wide) for part in inputs]
+        grad_bias = torch.zeros_like(bias, dtype=wide)
+        step = max(1, SCORE_BYTES // (4 * bias.numel()))
+        for some in (slice(at, at + step) for at in range(0, len(out), step)):
+            q, k, v, g, seen = (part[some].to(wide) for part in (*inputs, grad, out))
+            scale = q.shape[-1] ** -0.5
+            scores = torch.matmul(q, k.mT).mul_(scale).add_(bias)
+            weight = torch.softmax(scores, dim=-1, out=scores)  # (b, h, n, k)
+            grads[2][some] = torch.matmul(weight.mT, g)
+            # d score = weight * (d weight - sum over keys of weight * d weight)
+            score = torch.matmul(g, v.mT).sub_((g * seen).sum(-1, keepdim=True)).mul_(weight)
+            grads[0][some] = torch.matmul(score, k).mul_(scale)
+            grads[1][some] = torch.matmul(score.mT, q).mul_(scale)
+            grad_bias += score.sum(0)
+        dtypes = [part.dtype for part in (*inputs, bias)]
+        return tuple(part.to(dtype) for part, dtype in zip((*grads, grad_bias), dtypes, strict=True))
