@@ -12,6 +12,7 @@ from medvit.models.backbone import Backbone3d
 from medvit.models.heads.centre import NoduleDetector
 from medvit.models.heads.classify import DefectClassifier, VolumeClassifier
 from medvit.models.heads.swin_unetr import SwinUnetr
+from medvit.models.layers.variant import PLAIN, Variant
 from medvit.models.segresnet import SegResNetEncoder
 from medvit.models.swin3d import Swin3d
 from medvit.models.vit import Vit, vit_tiny_stem
@@ -19,7 +20,28 @@ from medvit.models.vit import Vit, vit_tiny_stem
 
 def swin3d_tiny() -> Swin3d:
     """Return a Swin3d for two CPU cores: no padding for sides divisible by 32."""
-    return Swin3d(embed_dim=32, depths=(2, 2, 2), num_heads=(2, 4, 8), window_size=4)
+    return _tiny(PLAIN)
+
+
+def swin3d_tiny_factorised() -> Swin3d:
+    """Return `swin3d_tiny` with attention in planes and along z in turn."""
+    return _tiny(Variant(windows="factorised"))
+
+
+def swin3d_tiny_residual() -> Swin3d:
+    """Return `swin3d_tiny` with residual convolutions before each stage, normed by voxel."""
+    return _tiny(Variant(entry="channel"))
+
+
+def swin3d_tiny_global() -> Swin3d:
+    """Return `swin3d_tiny` with gated global tokens: for whole volumes, not for detectors."""
+    return _tiny(Variant(global_tokens=True))
+
+
+def _tiny(variant: Variant) -> Swin3d:
+    return Swin3d(
+        embed_dim=32, depths=(2, 2, 2), num_heads=(2, 4, 8), window_size=4, variant=variant
+    )
 
 
 def swin3d_base() -> Swin3d:
@@ -59,9 +81,12 @@ def volume_classifier(*, backbone: str, classes: int) -> VolumeClassifier:
     return VolumeClassifier(volume_backbone(backbone), classes=classes)
 
 
-def swin_unetr(*, classes: int, in_channels: int = 1, feature_size: int = 48) -> SwinUnetr:
-    """Return a segmenter of the sizes of MONAI's SwinUNETR, ready for its weights."""
-    encoder = Swin3d(in_channels, embed_dim=feature_size)
+def swin_unetr(
+    *, classes: int, in_channels: int = 1, feature_size: int = 48, v2: bool = False
+) -> SwinUnetr:
+    """Return a segmenter of the sizes of MONAI's SwinUNETR or SwinUNETR-V2, for its weights."""
+    variant = Variant(entry="instance") if v2 else PLAIN
+    encoder = Swin3d(in_channels, embed_dim=feature_size, variant=variant)
     return SwinUnetr(encoder, classes=classes, in_channels=in_channels)
 
 
@@ -85,6 +110,9 @@ def defect_classifier(*, backbone: str, classes: int) -> DefectClassifier:
 
 BACKBONES: dict[str, Callable[..., nn.Module]] = {
     "swin3d_tiny": swin3d_tiny,
+    "swin3d_tiny_factorised": swin3d_tiny_factorised,
+    "swin3d_tiny_residual": swin3d_tiny_residual,
+    "swin3d_tiny_global": swin3d_tiny_global,
     "swin3d_base": swin3d_base,
     "segresnet_small": segresnet_small,
     "vit_tiny_stem": vit_tiny_stem,

@@ -14,8 +14,11 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
+from medvit.models.layers.global_tokens import GlobalTokens
+from medvit.models.layers.residual_stage import ResidualEntry
 from medvit.models.layers.swin_block import Padding, SwinBlock, layer_norm
-from medvit.models.layers.windows import cut_grid, fit_window, pad_to_multiple
+from medvit.models.layers.variant import PLAIN, Variant
+from medvit.models.layers.windows import cut_grid, pad_to_multiple
 from medvit.models.monai_weights import LoadReport, map_monai_keys
 
 Merging = Literal["pre1.5", "1.5", "v2"]
@@ -53,30 +56,43 @@ class Stage(nn.Module):
     """Blocks with alternating shift, then a merging."""
 
     def __init__(
-        self, dim: int, num_heads: int, window_size: int, *, rates: list[float], merging: Merging
+        self,
+        dim: int,
+        num_heads: int,
+        window_size: int,
+        *,
+        rates: list[float],
+        merging: Merging,
+        variant: Variant = PLAIN,
     ) -> None:
         super().__init__()
         self.window_size = window_size
+        self.variant = variant
+        self.entry = ResidualEntry(dim, variant.entry) if variant.entry else None
+        self.contexts = nn.ModuleList(
+            GlobalTokens(dim, num_heads, window_size) for _ in rates if variant.global_tokens
+        )
         self.blocks = nn.ModuleList(
             SwinBlock(dim, num_heads, window_size, drop_path=rate) for rate in rates
         )
         self.downsample = PatchMerging(dim, merging)
 
-    def forward(self, x: Tensor, index: BiasIndex, padding: Padding) -> Tensor:
+    def forward(self, x: Tensor, level: int, index: BiasIndex, padding: Padding) -> Tensor:
         """Turn (b, z, y, x, c) into (b, z/2, y/2, x/2, 2c); may overwrite it."""
+        x = x if self.entry is None else self.entry(x)
         grid = (x.shape[1], x.shape[2], x.shape[3])
-        window, shift = fit_window(grid, window=self.window_size, shift=self.window_size // 2)
         tokens = x.flatten(1, 3)
         for number, block in enumerate(self.blocks):
             kinds = cut_grid(
                 grid,
-                window,
-                shift if number % 2 else (0, 0, 0),
+                *self.variant.window_of(number, level, grid=grid, side=self.window_size),
                 table_side=self.window_size,
                 exact=index == "exact",
                 device=x.device,
             )
             tokens = block(tokens, kinds, padding)
+            if self.contexts:
+                tokens = self.contexts[number](tokens, grid)
         out: Tensor = self.downsample(tokens.view(x.shape))
         return out
 
@@ -96,6 +112,7 @@ class Swin3d(nn.Module):
             bias from the corner of the full index.
         padding: `masked`, or `monai` for weights that let padded tokens keep weight in the
             softmax of border windows.
+        variant: What stages do besides cubic windows, the same in all of them.
     """
 
     def __init__(  # noqa: PLR0913
@@ -111,6 +128,7 @@ class Swin3d(nn.Module):
         merging: Merging = "1.5",
         bias_index: BiasIndex = "exact",
         padding: Padding = "masked",
+        variant: Variant = PLAIN,
     ) -> None:
         super().__init__()
         if len(depths) != len(num_heads) or not depths:
@@ -135,6 +153,7 @@ class Swin3d(nn.Module):
                 window_size,
                 rates=rates[sum(depths[:level]) : sum(depths[: level + 1])],
                 merging=merging,
+                variant=variant,
             )
             for level, (_, heads) in enumerate(zip(depths, num_heads, strict=True))
         )
@@ -178,8 +197,8 @@ class Swin3d(nn.Module):
         padded = pad_to_multiple(x.movedim(1, -1), self.patch_size).movedim(-1, 1)
         x = self.patch_embed(padded).movedim(1, -1).contiguous()  # (b, z, y, x, c)
         maps = [_normalised(x)]
-        for stage in self.stages:
-            x = stage(x, self.bias_index, self.padding)
+        for level, stage in enumerate(self.stages):
+            x = stage(x, level, self.bias_index, self.padding)
             maps.append(_normalised(x))
         return maps
 
@@ -194,7 +213,7 @@ class Swin3d(nn.Module):
                 f"{self.window_size} tokens and {len(self.stages)} stages, got {tuple(x.shape[2:])}"
             )
             raise ValueError(msg)
-        if x.device.type == "cpu" and not _is_traced() and not torch.isfinite(x).all():
+        if x.device.type == "cpu" and not _is_traced() and not torch.isfinite(x.sum()):
             wrong = int((~torch.isfinite(x)).sum())
             msg = f"every voxel must be finite, but {wrong} of {x.numel()} are not"
             raise ValueError(msg)

@@ -63,6 +63,18 @@ def test_the_published_size_segments_identically(tmp_path: Path) -> None:
         torch.testing.assert_close(ours(x), theirs(x), atol=1e-4, rtol=0)
 
 
+@pytest.mark.slow
+def test_a_swin_unetr_v2_segments_identically(tmp_path: Path) -> None:
+    torch.manual_seed(5)
+    theirs = SwinUNETR(1, 3, feature_size=12, use_v2=True).eval()
+    torch.save(theirs.state_dict(), tmp_path / "model.pt")
+    ours = swin_unetr(classes=3, feature_size=12, v2=True).eval()
+    assert load_foreign(ours, tmp_path / "model.pt", merging="1.5").matched == 134 + DECODER_ENTRIES
+    x = noise(1, 1, 32, 64, 32)
+    with torch.inference_mode():
+        torch.testing.assert_close(ours(x), theirs(x), atol=1e-4, rtol=0)
+
+
 def test_names_of_wrapped_networks_load_too(tmp_path: Path) -> None:
     theirs = monai_unetr(12)
     torch.save({f"module.{k}": v for k, v in theirs.state_dict().items()}, tmp_path / "model.pt")
