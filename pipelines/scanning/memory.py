@@ -10,7 +10,7 @@ from pathlib import Path, PurePosixPath
 from types import TracebackType
 
 from medvit.io.decoding.process import decoder
-from medvit.tiles.resident import MIB, resident_bytes
+from medvit.tiles.resident import MIB, peak_bytes, resident_bytes
 
 PROC = Path("/proc")
 CGROUPS = Path("/sys/fs/cgroup")
@@ -22,9 +22,8 @@ def peak_rss_mb() -> float:
     That of this process or of a finished child, and on top that of the decoder at work.
     """
     unit = 1 if sys.platform == "darwin" else 1024  # bytes there, KiB elsewhere
-    usage = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
-    own = max(part.ru_maxrss for part in usage) * unit / MIB
-    return own + _decoder_mb("VmHWM")
+    child = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * unit
+    return max(peak_bytes(), child) / MIB + _decoder_mb("VmHWM")
 
 
 def current_rss_mb() -> float:

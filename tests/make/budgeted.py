@@ -8,7 +8,7 @@ from pathlib import Path
 
 
 def main() -> None:
-    from medvit.tiles.resident import MIB, peak_bytes, settle_allocator
+    from medvit.tiles.resident import MIB, settle_allocator
 
     settle_allocator()
     parser = argparse.ArgumentParser()
@@ -62,7 +62,6 @@ def main() -> None:
                 "held_mb": held_mb,
                 "predicted_mb": plan.predicted_peak_mb,
                 "measured_mb": peak_rss_mb(),
-                "rusage_mb": peak_bytes() / MIB,
                 "tiles": found.tiles,
                 "nodules": [
                     [*n.centre_lps_mm, n.diameter_mm, n.probability] for n in found.nodules

@@ -46,6 +46,14 @@ def test_the_peak_is_never_below_what_is_held() -> None:
     assert peak_bytes() >= resident_bytes() - 4 * MIB
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="what Linux counts")
+def test_a_process_does_not_inherit_the_peak_of_the_one_that_started_it() -> None:
+    held = np.ones(400 * MIB // 8)
+    code = "from medvit.tiles.resident import peak_bytes; print(peak_bytes())"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert int(done.stdout) < held.nbytes // 2
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="the allocator of glibc")
 def test_what_threads_freed_goes_back() -> None:
     done = subprocess.run(

@@ -67,7 +67,5 @@ def test_the_figure_of_a_refusal_holds_and_more_memory_finds_the_same(
         assert each["measured_mb"] <= each["predicted_mb"] <= each["budget_mb"]
         above_floor = each["predicted_mb"] - each["measured_mb"]
         assert above_floor <= 0.25 * each["measured_mb"]
-        # The system's mark is what `/usr/bin/time -v` tells.
-        assert each["measured_mb"] == pytest.approx(each["rusage_mb"], abs=2)
     assert tight["nodules"] == roomy["nodules"]
     assert tight["tiles"] == roomy["tiles"] > 0
