@@ -24,8 +24,9 @@ def show_running() -> None:
 
 def head_of(scan: LiveScan) -> str:
     """Return how far a scan is, in a sentence."""
+    name = scan.case_id if scan.source == "." else scan.source
     return (
-        f"Scanning {scan.source}: case {scan.number + 1:,} of {scan.cases:,}, "
+        f"Scanning {name}: case {scan.number + 1:,} of {scan.cases:,}, "
         f"{scan.share:.0%} of it done"
     )
 

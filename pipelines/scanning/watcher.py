@@ -61,10 +61,11 @@ class Watcher:
         self.live.tell(scan, at_once=at_once)
 
     def _sentence(self) -> str:
+        name = self.case.case_id if self.case.source == "." else self.case.source
         if not self.candidates:
-            return self.case.source
+            return name
         best = best_first(self.candidates)[0]
         return (
-            f"{self.case.source}: {len(self.candidates)} candidates, best "
+            f"{name}: {len(self.candidates)} candidates, best "
             f"{best.probability:.2f} in slice {best.index_zyx[0]}"
         )

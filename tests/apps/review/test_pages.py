@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ from streamlit.testing.v1 import AppTest
 
 from apps.review import worklist
 from medvit.store.rows import CaseFilter, Decision
+from pipelines.scanning.live import Candidate, LiveFile, LiveScan
 from tests.apps.review.conftest import (
     CT_ID,
     IMAGE_ID,
@@ -154,6 +156,21 @@ def test_an_unusable_store_is_a_sentence(
     monkeypatch.setenv("MEDVIT_STORE", "mysql://nowhere/db")
     page = AppTest.from_file(str(APP), default_timeout=60)
     assert "SQLite" in said(sound(page.run()))
+
+
+def test_a_running_scan_is_shown_with_its_candidates(practice: Practice) -> None:
+    live = LiveFile(practice.workspace.new_run("scan"))
+    best, other = Candidate((41, 9, 9), 8.4, 0.62), Candidate((7, 9, 9), 5.0, 0.3)
+    scan = LiveScan("1", "ct-09", "ward/**a**", 2, 1200, 0.25, (best, other), 9)
+    live.tell(scan)
+    page = open_page()
+    text = said(page)
+    assert "Scanning ward/**a**: case 3 of 1,200, 25% of it done" in text
+    assert "0.62 in slice 41, 8 mm; 0.30 in slice 7, 5 mm; and 7 more" in text
+    live.tell(replace(scan, source="."), at_once=True)
+    assert "Scanning ct-09: case 3" in said(sound(page.run()))
+    live.close()
+    assert "Scanning" not in said(sound(page.run()))
 
 
 def test_the_next_case_follows_in_the_order_of_the_worklist(practice: Practice) -> None:
