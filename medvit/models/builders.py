@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from torch import nn
 
@@ -11,11 +11,13 @@ from medvit.errors import ConfigError
 from medvit.models.backbone import Backbone3d
 from medvit.models.heads.centre import NoduleDetector
 from medvit.models.heads.classify import DefectClassifier, VolumeClassifier
-from medvit.models.heads.swin_unetr import SwinUnetr
 from medvit.models.layers.variant import PLAIN, Variant
-from medvit.models.segresnet import SegResNetEncoder
 from medvit.models.swin3d import Swin3d
 from medvit.models.vit import Vit, vit_tiny_stem
+
+if TYPE_CHECKING:
+    from medvit.models.heads.swin_unetr import SwinUnetr
+    from medvit.models.segresnet import SegResNetEncoder
 
 
 def swin3d_tiny() -> Swin3d:
@@ -55,6 +57,8 @@ def segresnet_small(*, in_channels: int = 1) -> SegResNetEncoder:
     A volume of 96x96x96 takes it 12.8 GFLOP (`swin3d_tiny`: 12.7), with 10.6 M parameters
     (0.9 M), most of them in its two coarsest levels.
     """
+    from medvit.models.segresnet import SegResNetEncoder  # brings 320 MB of MONAI
+
     return SegResNetEncoder(in_channels)
 
 
@@ -85,6 +89,8 @@ def swin_unetr(
     *, classes: int, in_channels: int = 1, feature_size: int = 48, v2: bool = False
 ) -> SwinUnetr:
     """Return a segmenter of the sizes of MONAI's SwinUNETR or SwinUNETR-V2, for its weights."""
+    from medvit.models.heads.swin_unetr import SwinUnetr  # brings 320 MB of MONAI
+
     variant = Variant(entry="instance") if v2 else PLAIN
     encoder = Swin3d(in_channels, embed_dim=feature_size, variant=variant)
     return SwinUnetr(encoder, classes=classes, in_channels=in_channels)
