@@ -79,7 +79,9 @@ def run(
 
 def _warmup_steps(config: VolumePretrainConfig) -> int:
     train = config.train
-    return round(train.warmup_epochs * (train.patches_per_epoch // train.batch_size))
+    return round(
+        train.warmup_epochs * (train.patches_per_epoch // (train.batch_size * train.devices))
+    )
 
 
 def _build(config: VolumePretrainConfig) -> VolumeSslLoss:

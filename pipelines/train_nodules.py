@@ -39,7 +39,7 @@ def run(
     train = config.train
     batches = _batches(config, workspace)
     folder = open_run(workspace, "train", config)
-    detector, parents = _build(config, workspace)
+    detector, parents = build_detector(config, workspace)
     objective = NoduleObjective(detector)
     settings = _fit_settings(train)
     result = fit(objective, batches, settings=settings, folder=folder, progress=progress)
@@ -52,7 +52,9 @@ def run(
     return close_run(folder, config, card=card, result=result, counts=counts)
 
 
-def _build(config: NoduleConfig, workspace: Workspace) -> tuple[NoduleDetector, tuple[str, ...]]:
+def build_detector(
+    config: NoduleConfig, workspace: Workspace
+) -> tuple[NoduleDetector, tuple[str, ...]]:
     """Return the network to train and the models it starts from."""
     import torch
 

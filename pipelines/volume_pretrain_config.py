@@ -67,7 +67,8 @@ class VolumeTraining(Settings):
     max_minutes: float | None = Field(None, gt=0)
     seed: int = Field(0, ge=0)
     precision: Literal["32-true", "bf16-mixed"] = "32-true"
-    workers: int = Field(1, ge=0, description="processes that read patches")
+    workers: int = Field(1, ge=0, description="processes that read patches, for each device")
+    devices: int = Field(1, ge=1, le=64, description="each takes batch_size patches a step")
     progressive: tuple[PhaseSettings, ...] = Field((), description="coarse phases first; none: off")
 
 
@@ -82,11 +83,10 @@ class VolumePretrainConfig(Settings):
     @model_validator(mode="after")
     def _fits_together(self) -> Self:
         train = self.train
-        if train.patches_per_epoch < train.batch_size:
-            msg = (
-                f"train.patches_per_epoch={train.patches_per_epoch} is less than one batch of "
-                f"{train.batch_size}"
-            )
+        step = train.batch_size * train.devices
+        if train.patches_per_epoch < step:
+            found = train.patches_per_epoch
+            msg = f"train.patches_per_epoch={found} is less than one step's {step}"
             raise ValueError(msg)
         check_phases(train.progressive, epochs=train.epochs, last_mm=self.data.spacing_mm)
         return self

@@ -57,6 +57,9 @@ class FitSettings:
         if self.epochs < 1 or self.lr <= 0:
             msg = f"epochs must be at least 1 and lr positive, got {self.epochs} and {self.lr}"
             raise ValueError(msg)
+        if self.devices < 1:
+            msg = f"a training needs at least one device, got {self.devices}"
+            raise ValueError(msg)
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,23 +133,33 @@ def fit(
     Args:
         objective: Takes a batch and returns the loss, a scalar, or scalars by name with
             `loss` among them, which are all logged; holds the network.
-        batches: Its sampler may have `set_epoch(epoch)`, which is then called.
+        batches: Its sampler may have `set_epoch(epoch)`, which is then called. Where several
+            devices train, the sampler itself gives each its part.
         folder: Receives `checkpoints/last.ckpt`, `metrics.csv` and TensorBoard events.
         progress: Called after each epoch; not when several devices train.
         observers: Callbacks that look on.
     """
-    steps = settings.epochs * len(batches)
-    if steps == 0:
+    if len(batches) < settings.devices:
         msg = f"a training needs at least one batch an epoch, got 0 (batch {batches.batch_size})"
         raise ValueError(msg)
-    task = _Task(objective, settings=settings, steps=steps)
+    task = _Task(objective, settings=settings)
     watch = _Watch(settings, progress=progress)
     trainer = _trainer(settings, folder=folder, callbacks=[watch, *observers])
     last = folder / CHECKPOINTS / "last.ckpt"
     with torch.random.fork_rng(), _quiet(), _interrupts():
         resume = last if last.is_file() else None
         trainer.fit(task, batches, ckpt_path=resume, weights_only=True)
-    return watch.result(trainer, steps)
+    if settings.devices > 1:
+        _bring_back(last, [watch, *observers])
+    return watch.result(trainer)
+
+
+def _bring_back(last: Path, callbacks: Sequence[Callback]) -> None:
+    """Take over what the callbacks in the processes that trained have seen."""
+    saved = torch.load(last, map_location="cpu", weights_only=True)["callbacks"]
+    for callback in callbacks:
+        if callback.state_key in saved:
+            callback.load_state_dict(saved[callback.state_key])
 
 
 @contextmanager
@@ -176,11 +189,10 @@ def _interrupts() -> Iterator[None]:
 class _Task(LightningModule):
     """What Lightning asks of a training."""
 
-    def __init__(self, objective: nn.Module, *, settings: FitSettings, steps: int) -> None:
+    def __init__(self, objective: nn.Module, *, settings: FitSettings) -> None:
         super().__init__()
         self.objective = objective
         self.fit_settings = settings
-        self.steps = steps
 
     def training_step(self, batch: Any, batch_index: int) -> Tensor:
         """Return the loss of a batch."""
@@ -197,9 +209,10 @@ class _Task(LightningModule):
         settings = self.fit_settings
         groups = parameter_groups(self.objective, weight_decay=settings.weight_decay)
         optimizer = torch.optim.AdamW(groups, lr=settings.lr)
-        warmup = round(settings.warmup_epochs * self.steps / settings.epochs)
+        steps = int(self.trainer.estimated_stepping_batches)  # those of this process
+        warmup = round(settings.warmup_epochs * steps / settings.epochs)
         schedule = torch.optim.lr_scheduler.LambdaLR(
-            optimizer, lambda step: lr_scale(step, warmup=warmup, total=self.steps)
+            optimizer, lambda step: lr_scale(step, warmup=warmup, total=steps)
         )
         return [optimizer], [{"scheduler": schedule, "interval": "step"}]
 
@@ -214,37 +227,53 @@ class _Watch(Callback):
         self.earlier_s = 0.0
         self.cut_short = False
         self.loss = math.nan
+        self.epochs = 0
 
     @property
     def elapsed_s(self) -> float:
         return self.earlier_s + time.monotonic() - self.started_s
 
     def state_dict(self) -> dict[str, Any]:
-        return {"elapsed_s": self.elapsed_s, "loss": self.loss}
+        return {
+            "elapsed_s": self.elapsed_s,
+            "loss": self.loss,
+            "epochs": self.epochs,
+            "cut_short": self.cut_short,
+        }
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         self.earlier_s = float(state_dict["elapsed_s"])
-        self.loss = float(state_dict.get("loss", math.nan))
+        self.started_s = time.monotonic()
+        self.loss = float(state_dict["loss"])
+        self.epochs = int(state_dict["epochs"])
+        self.cut_short = bool(state_dict["cut_short"])
+
+    def __getstate__(self) -> dict[str, Any]:
+        # Another process cannot tell this one's terminal how far it is.
+        return {**self.__dict__, "progress": None}
 
     def on_train_batch_start(self, trainer: Trainer, *args: Any) -> None:
-        torch.manual_seed(self.settings.seed * 1_000_003 + trainer.global_step)
+        step = trainer.global_step * self.settings.devices + trainer.global_rank
+        torch.manual_seed(self.settings.seed * 1_000_003 + step)
 
     def on_train_batch_end(self, trainer: Trainer, *args: Any) -> None:
         limit = self.settings.max_minutes
         steps_left = trainer.global_step < trainer.estimated_stepping_batches
-        if limit is not None and steps_left and self.elapsed_s > limit * 60:
-            self.cut_short = trainer.should_stop = True
+        if limit is not None and steps_left:
+            is_late = self.elapsed_s > limit * 60
+            if trainer.strategy.reduce_boolean_decision(is_late, all=False):
+                self.cut_short = trainer.should_stop = True
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self.loss = float(trainer.callback_metrics["loss"])
+        self.epochs = trainer.global_step // int(trainer.num_training_batches)
         if self.progress is not None:
             epoch = trainer.current_epoch + 1
             self.progress(EpochReport(epoch, self.settings.epochs, self.loss, self.elapsed_s))
 
-    def result(self, trainer: Trainer, steps: int) -> FitResult:
+    def result(self, trainer: Trainer) -> FitResult:
         device = trainer.strategy.root_device.type
-        epochs = trainer.global_step * self.settings.epochs // steps
-        return FitResult(epochs, self.cut_short, self.loss, self.elapsed_s, device)
+        return FitResult(self.epochs, self.cut_short, self.loss, self.elapsed_s, device)
 
 
 def _trainer(settings: FitSettings, *, folder: Path, callbacks: list[Callback]) -> Trainer:
@@ -259,7 +288,9 @@ def _trainer(settings: FitSettings, *, folder: Path, callbacks: list[Callback]) 
     )
     return Trainer(
         max_epochs=settings.epochs,
-        devices=1,
+        devices=settings.devices,
+        strategy="ddp_spawn" if settings.devices > 1 else "auto",
+        use_distributed_sampler=False,
         precision=settings.precision,
         gradient_clip_val=settings.clip_norm,
         callbacks=[*callbacks, checkpoint],
