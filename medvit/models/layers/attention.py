@@ -27,11 +27,16 @@ def attend(q: Tensor, k: Tensor, v: Tensor, bias: Tensor) -> Tensor:
     if torch.is_grad_enabled():
         out: Tensor = _Attention.apply(q, k, v, bias)  # type: ignore[no-untyped-call]
         return out
-    # On a CPU the fused kernel is faster in fp32 than in bf16, cast included; and it
-    # refuses a bias that requires a gradient, also where none is recorded.
-    wide = torch.promote_types(q.dtype, torch.float32) if q.device.type == "cpu" else q.dtype
+    # The fused CPU kernel refuses a bias that requires a gradient, also where none is recorded.
+    wide = wide_dtype(q)
     bias = bias.detach().to(wide)[None]
-    return F.scaled_dot_product_attention(q.to(wide), k.to(wide), v.to(wide), attn_mask=bias)
+    out = F.scaled_dot_product_attention(q.to(wide), k.to(wide), v.to(wide), attn_mask=bias)
+    return out.to(q.dtype)
+
+
+def wide_dtype(x: Tensor) -> torch.dtype:
+    """Return the type to attend in: on a CPU fp32 is faster than bf16, the cast included."""
+    return torch.promote_types(x.dtype, torch.float32) if x.device.type == "cpu" else x.dtype
 
 
 class _Attention(torch.autograd.Function):
@@ -63,4 +68,6 @@ class _Attention(torch.autograd.Function):
             grads[1][some] = torch.matmul(score.mT, q).mul_(scale)
             grad_bias += score.sum(0)
         dtypes = [part.dtype for part in (*inputs, bias)]
-        return tuple(part.to(dtype) for part, dtype in zip((*grads, grad_bias), dtypes, strict=True))
+        return tuple(
+            part.to(dtype) for part, dtype in zip((*grads, grad_bias), dtypes, strict=True)
+        )

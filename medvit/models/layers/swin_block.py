@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
-from medvit.models.layers.attention import attend
+from medvit.models.layers.attention import attend, wide_dtype
 from medvit.models.layers.drop_path import DropPath
 from medvit.models.layers.in_chunks import in_chunks
 from medvit.models.layers.windows import Chunk, Kind, cut_chunks
@@ -22,6 +22,7 @@ Padding = Literal["masked", "monai"]
 # The hidden layer of the MLP is the widest array of a chunk; measured in docs/swin3d.md.
 CHUNK_BYTES = 2 << 20
 GPU_CHUNK_BYTES = 1 << 30
+LANES = 16
 
 
 class WindowAttention(nn.Module):
@@ -41,9 +42,11 @@ class WindowAttention(nn.Module):
         self._kept: tuple[object, list[Tensor]] = (None, [])
 
     def biases(self, kinds: tuple[Kind, ...], padding: Padding) -> list[Tensor]:
-        """Return the bias (h, n, n) of each kind, (h, n, n + 1) where padded keys count.
+        """Return the bias (h, n, k) of each kind, with k keys: n tokens, then padded ones.
 
-        Without gradients they are kept until the table changes.
+        Padded keys are all equal, hence one key of weight e^a + e^b + ... The rest, up to
+        whole vectors of the machine, has no weight. Without gradients the biases are kept
+        until the table changes.
         """
         if torch.is_grad_enabled() or torch.compiler.is_compiling():
             return self._gather(kinds, padding)
@@ -59,10 +62,9 @@ class WindowAttention(nn.Module):
         for kind in kinds:
             bias = _at(table, kind.rows)
             if padding == "monai" and kind.padded_rows.numel():
-                # Padded keys are all equal, hence one key of weight e^a + e^b + ...
                 padded = _at(table, kind.padded_rows).logsumexp(-1, keepdim=True)
                 bias = torch.cat([bias, padded], dim=-1)
-            biases.append(bias)
+            biases.append(F.pad(bias, (0, -bias.shape[2] % LANES), value=-torch.inf))
         return biases
 
 
@@ -150,6 +152,8 @@ def _add(x: Tensor, branch: Tensor, keep: Tensor | None) -> Tensor:
 
 def _most_tokens(x: Tensor) -> int:
     """Return how many tokens (b, 1, c) fit a chunk; an MLP has 4c hidden values a token."""
+    if torch.compiler.is_exporting():  # an exported graph has no use for loops over chunks
+        return x.shape[1]
     budget = CHUNK_BYTES if x.device.type == "cpu" else GPU_CHUNK_BYTES
     volumes = x.shape[0] if torch.is_grad_enabled() else 1
     return budget // (4 * x.shape[2] * 4 * volumes)
@@ -160,16 +164,17 @@ def _attend_in_boxes(
 ) -> Tensor:
     """Attend within the boxes whose tokens (b, t, c) follow each other."""
     b, _, c = y.shape
-    qkv = F.linear(y, own.qkv, own.qkv_bias)  # (b, t, 3c)
+    qkv = F.linear(y, own.qkv, own.qkv_bias).to(wide_dtype(y))  # (b, t, 3c)
+    zero_token = own.qkv_bias.to(qkv.dtype)  # what the layer makes of padding
     seen, first = [], 0
     for kind, count in chunk.parts:
-        bias = biases[kind]  # (h, n, n) or (h, n, n + 1)
-        n = bias.shape[1]
-        boxes = qkv[:, first : first + count * n].reshape(b * count, n, 3, heads, -1)
-        q, k, v = boxes.permute(2, 0, 3, 1, 4)  # (b*m, h, n, c/h) each
-        if bias.shape[2] > n:  # a padded token is zero: its key and value are the qkv bias
-            _, key, value = own.qkv_bias.view(3, 1, heads, 1, -1).expand(-1, q.shape[0], -1, -1, -1)
-            k, v = torch.cat([k, key], dim=2), torch.cat([v, value], dim=2)
-        seen.append(attend(q, k, v, bias).transpose(1, 2).reshape(b, count * n, c).to(qkv.dtype))
+        bias = biases[kind]  # (h, n, k)
+        n, padded = bias.shape[1], bias.shape[2] - bias.shape[1]
+        boxes = qkv[:, first : first + count * n].reshape(b * count, n, -1)
+        if padded:
+            boxes = torch.cat([boxes, zero_token.expand(b * count, padded, -1)], dim=1)
+        q, k, v = boxes.view(b * count, n + padded, 3, heads, -1).permute(2, 0, 3, 1, 4)
+        q = q[:, :, :n]  # (b*m, h, n, c/h)
+        seen.append(attend(q, k, v, bias).transpose(1, 2).reshape(b, count * n, c))
         first += count * n
-    return seen[0] if len(seen) == 1 else torch.cat(seen, dim=1)
+    return (seen[0] if len(seen) == 1 else torch.cat(seen, dim=1)).to(y.dtype)
