@@ -33,7 +33,7 @@ from pipelines.scanning.answers import write_answers, write_record
 from pipelines.scanning.budget import check_budget, default_budget
 from pipelines.scanning.detectors import Detector, choose_device, load_detectors
 from pipelines.scanning.dicom_files import (
-    BUILDERS,
+    DICOM_KINDS,
     DicomFile,
     Wanted,
     internal_errors,
@@ -233,7 +233,7 @@ def _check_any_fits(scan: _Scan) -> None:
 
 def _write_dicom(scan: _Scan, entry: Entry) -> list[DicomFile]:
     settings = scan.settings
-    kinds = tuple(kind for kind in BUILDERS if kind in settings.write)
+    kinds = tuple(kind for kind in DICOM_KINDS if kind in settings.write)
     return write_dicom(
         settings.out,
         entry.result,

@@ -71,6 +71,9 @@ def scan(  # noqa: PLR0913, PLR0917 - each is an option of the command
     was stopped goes on when the same command is given again.
     """
     from medvit.tiles.budget import parse_bytes
+    from medvit.tiles.resident import settle_allocator
+
+    settle_allocator()  # before anything starts a thread
     from pipelines.scan import ScanSettings, run
 
     extras = [word.strip() for word in write.split(",") if word.strip()]

@@ -11,7 +11,7 @@ from scipy import ndimage
 from torch import nn
 from torch.nn import functional as F  # noqa: N812
 
-from medvit.data.surface import prepare_grey
+from medvit.data.grey import prepare_grey
 from medvit.errors import ModelError
 from medvit.inference.evidence import evidence_map
 from medvit.models.heads.classify import DefectClassifier

@@ -57,7 +57,7 @@ def segresnet_small(*, in_channels: int = 1) -> SegResNetEncoder:
     A volume of 96x96x96 takes it 12.8 GFLOP (`swin3d_tiny`: 12.7), with 10.6 M parameters
     (0.9 M), most of them in its two coarsest levels.
     """
-    from medvit.models.segresnet import SegResNetEncoder  # brings 320 MB of MONAI
+    from medvit.models.segresnet import SegResNetEncoder  # noqa: PLC0415 - brings 320 MB of MONAI
 
     return SegResNetEncoder(in_channels)
 
@@ -89,7 +89,7 @@ def swin_unetr(
     *, classes: int, in_channels: int = 1, feature_size: int = 48, v2: bool = False
 ) -> SwinUnetr:
     """Return a segmenter of the sizes of MONAI's SwinUNETR or SwinUNETR-V2, for its weights."""
-    from medvit.models.heads.swin_unetr import SwinUnetr  # brings 320 MB of MONAI
+    from medvit.models.heads.swin_unetr import SwinUnetr  # noqa: PLC0415 - brings 320 MB of MONAI
 
     variant = Variant(entry="instance") if v2 else PLAIN
     encoder = Swin3d(in_channels, embed_dim=feature_size, variant=variant)

@@ -15,8 +15,6 @@ from medvit.inference.nodules import NoduleSettings
 from medvit.io.case import Case, Reason
 from medvit.io.scratch import UNTIL_EXIT, Scratch
 from medvit.report.dicom_evidence import Evidence, gather_evidence
-from medvit.report.dicom_seg import build_seg
-from medvit.report.dicom_sr import build_sr
 from medvit.report.dicom_words import Algorithm
 from medvit.volume.lungs import NO_LUNGS
 from pipelines.scanning.detectors import Detector
@@ -25,7 +23,7 @@ from pipelines.scanning.one_case import INTERNAL_ERROR, log_internal_error
 
 FOLDER = "dicom"
 DicomKind = Literal["sr", "seg"]
-BUILDERS: dict[DicomKind, Callable[..., bytes]] = {"sr": build_sr, "seg": build_seg}
+DICOM_KINDS: tuple[DicomKind, ...] = ("sr", "seg")
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,8 +111,9 @@ def internal_errors(files: Sequence[DicomFile]) -> int:
 
 def summarise(files: Sequence[DicomFile]) -> dict[str, Any]:
     """Return for `run.json` how many files there are, and what was left out and why."""
+    written = [each.kind for each in files if each.file]
     return {
-        **{kind: sum(each.kind == kind and each.file != "" for each in files) for kind in BUILDERS},
+        **{kind: written.count(kind) for kind in DICOM_KINDS},
         "left_out": [
             {key: value for key, value in asdict(each).items() if key != "file"}
             for each in files
@@ -151,4 +150,15 @@ def _contents(
         detector.card.thresholds.get("probability", usual),
         has_searched=NO_LUNGS not in result.reason.split(";"),
     )
-    return {kind: BUILDERS[kind](evidence, result.findings, algorithm) for kind in kinds}
+    return {kind: _builder(kind)(evidence, result.findings, algorithm) for kind in kinds}
+
+
+def _builder(kind: DicomKind) -> Callable[..., bytes]:
+    """Return what makes a file; highdicom is not imported by scans that write none."""
+    if kind == "sr":
+        from medvit.report.dicom_sr import build_sr
+
+        return build_sr
+    from medvit.report.dicom_seg import build_seg
+
+    return build_seg

@@ -10,7 +10,8 @@ import torch
 from PIL import Image
 
 from medvit.data.augment.surface import SurfaceViews, ViewSettings
-from medvit.data.surface import EpochOrder, LabelledViews, TwoViews, load_grey_images, prepare_grey
+from medvit.data.grey import prepare_grey
+from medvit.data.surface import EpochOrder, LabelledViews, TwoViews, load_grey_images
 from medvit.errors import InputError
 
 VIEWS = SurfaceViews(ViewSettings(side_px=16))
