@@ -21,7 +21,10 @@ if TYPE_CHECKING:
 
 
 def swin3d_tiny() -> Swin3d:
-    """Return a Swin3d for two CPU cores: no padding for sides divisible by 32."""
+    """Return a Swin3d for two CPU cores: no padding for sides divisible by 32.
+
+    Its convolutional rival of equal cost is `segresnet_small`.
+    """
     return _tiny(PLAIN)
 
 
@@ -54,11 +57,10 @@ def swin3d_base() -> Swin3d:
 def segresnet_small(*, in_channels: int = 1) -> SegResNetEncoder:
     """Return the convolutional rival of `swin3d_tiny`: as many operations, no attention.
 
-    A volume of 96x96x96 takes it 12.8 GFLOP (`swin3d_tiny`: 12.7), with 10.6 M parameters
-    (0.9 M), most of them in its two coarsest levels.
+    A volume of 96x96x96 takes it 12.8 GFLOP (`swin3d_tiny`: 12.6) and about as many seconds
+    on a CPU (`benchmarks/backbones.py`). It has 10.6 M parameters (0.9 M), most of them in its
+    two coarsest levels.
     """
-    from medvit.models.segresnet import SegResNetEncoder  # noqa: PLC0415 - brings 320 MB of MONAI
-
     return SegResNetEncoder(in_channels)
 
 

@@ -1,0 +1,1 @@
+"""Networks in formats of other programs, held to the numbers of the original."""

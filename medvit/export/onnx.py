@@ -1,0 +1,169 @@
+"""Networks of volumes as ONNX files, and a check that they give the same numbers."""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+
+from medvit.errors import ConfigError, GateRefusedError
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+INPUT = "volume"
+MOST_DIFFERENCE = 1e-4
+MOST_RELATIVE = 1e-3
+TRACED_BATCH = 2
+"""A batch of one would be taken for a constant."""
+
+
+@dataclass(frozen=True, slots=True)
+class Parity:
+    """How far an exported network is from its source.
+
+    Attributes:
+        samples: Volumes compared.
+        batches: Sizes of the batches they came in.
+        difference: Absolute difference of the output that is furthest off.
+        relative: That difference over the largest absolute value of this output.
+    """
+
+    samples: int
+    batches: tuple[int, ...]
+    difference: float
+    relative: float
+
+
+class _Tupled(nn.Module):
+    """A network whose outputs come as a plain tuple, whatever it returns."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, x: Tensor) -> tuple[Tensor, ...]:
+        out = self.network(x)
+        return (out,) if isinstance(out, Tensor) else tuple(out)
+
+
+def export_onnx(network: nn.Module, path: Path, *, shape: tuple[int, ...]) -> tuple[str, ...]:
+    """Write a network as ONNX with a fixed volume and a free batch.
+
+    Args:
+        network: Takes (n, c, z, y, x); returns a tensor, a list or a named tuple of them.
+        path: The file to write, with the weights inside.
+        shape: Shape (c, z, y, x) of a volume.
+
+    Returns:
+        Names of the outputs: the fields of a named tuple, or `map0`, `map1` and so on.
+
+    Raises:
+        ConfigError: If the `export` extra is not installed.
+    """
+    _needs("onnx", "onnxscript")
+    network.eval()
+    sample = torch.rand(TRACED_BATCH, *shape, generator=torch.Generator().manual_seed(0))
+    batch = torch.export.Dim("batch", min=1)
+    with torch.no_grad():
+        names = _names(network(sample))  # also fills caches that must not hold traced tensors
+        program = torch.export.export(_Tupled(network), (sample,), dynamic_shapes=({0: batch},))
+        exported = torch.onnx.export(
+            program,
+            dynamo=True,
+            input_names=[INPUT],
+            output_names=list(names),
+            dynamic_shapes=({0: "batch"},),
+            verbose=False,
+        )
+    if exported is None:
+        msg = f"torch wrote no ONNX program for {type(network).__name__}"
+        raise RuntimeError(msg)
+    exported.save(path)
+    return names
+
+
+def check_parity(network: nn.Module, path: Path, batches: Iterable[Tensor]) -> Parity:
+    """Hold an exported file to the numbers of its source.
+
+    Args:
+        batches: Inputs (n, c, z, y, x); batches of several sizes prove that the batch is free.
+
+    Raises:
+        GateRefusedError: If any output differs by more than `MOST_DIFFERENCE` and by more than
+            `MOST_RELATIVE` of its range, is not finite, or if there was nothing to compare.
+        ConfigError: If the `export` extra is not installed.
+    """
+    session = open_session(path)
+    sizes: list[int] = []
+    distances: list[tuple[float, float, str]] = []
+    for x in batches:
+        with torch.inference_mode():
+            expected = _Tupled(network.eval())(x)
+        found = run_session(session, x)
+        distances += [
+            (*_distance(wanted, torch.from_numpy(value)), name)
+            for wanted, (name, value) in zip(expected, found.items(), strict=True)
+        ]
+        sizes.append(len(x))
+    if not distances:
+        msg = f"{path.name}: nothing to compare, and an export that was not compared is refused"
+        raise GateRefusedError(msg, hint="give at least one batch of volumes")
+    difference, relative, name = max(distances, key=_excess)
+    if _excess((difference, relative, name)) > 1:
+        msg = (
+            f"{path.name}: output {name} differs by {difference:.2e} from the source "
+            f"({relative:.2e} of its range), but at most {MOST_DIFFERENCE:.0e} is let through"
+        )
+        raise GateRefusedError(msg, hint="do not use the exported file; export it anew")
+    return Parity(sum(sizes), tuple(sizes), difference, relative)
+
+
+def _excess(distance: tuple[float, float, str]) -> float:
+    """Return how many times the tolerance an output is off; the milder bound counts."""
+    return min(distance[0] / MOST_DIFFERENCE, distance[1] / MOST_RELATIVE)
+
+
+def open_session(path: Path, *, threads: int = 0) -> Any:
+    """Return an onnxruntime session on the CPU; `threads` 0 leaves their number to it."""
+    _needs("onnxruntime")
+    import onnxruntime  # noqa: PLC0415 - belongs to an extra
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    return onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+
+
+def run_session(session: Any, x: Tensor) -> dict[str, NDArray[np.float32]]:
+    """Return the outputs of an exported network by name."""
+    names = [output.name for output in session.get_outputs()]
+    values = session.run(names, {INPUT: x.numpy()})
+    return dict(zip(names, values, strict=True))
+
+
+def _distance(expected: Tensor, found: Tensor) -> tuple[float, float]:
+    """Return the largest difference and its share of the range; infinite if not comparable."""
+    if expected.shape != found.shape or not torch.isfinite(found).all():
+        return float("inf"), float("inf")
+    difference = float((expected.float() - found).abs().max())
+    return difference, difference / max(float(expected.abs().max()), 1e-12)
+
+
+def _names(outputs: Any) -> tuple[str, ...]:
+    if isinstance(outputs, Tensor):
+        return ("logits",)
+    fields: tuple[str, ...] | None = getattr(outputs, "_fields", None)
+    return fields or tuple(f"map{level}" for level in range(len(outputs)))
+
+
+def _needs(*packages: str) -> None:
+    missing = [name for name in packages if importlib.util.find_spec(name) is None]
+    if missing:
+        msg = f"ONNX export needs {' and '.join(missing)}, not installed"
+        raise ConfigError(msg, hint='pip install "medvit[export]"')
