@@ -13,16 +13,27 @@ from apps.cli.__main__ import cli
 
 PROJECT = Path(__file__).resolve().parent.parent
 README = (PROJECT / "README.md").read_text(encoding="utf-8")
-BLOCKS = re.findall(r"```sh\n(.*?)```", README, flags=re.DOTALL)
-LINES = [line for block in BLOCKS for line in block.splitlines() if line.strip()]
+
+
+def lines_of(text: str) -> list[str]:
+    """Return the lines of all shell blocks of a page."""
+    blocks = re.findall(r"```sh\n(.*?)```", text, flags=re.DOTALL)
+    return [line for block in blocks for line in block.splitlines() if line.strip()]
+
+
+LINES = lines_of(README)
+PAGES = sorted((PROJECT / "docs").glob("*.md"))
+PAGE_LINES = [line for page in PAGES for line in lines_of(page.read_text(encoding="utf-8"))]
 
 
 def words_of(line: str) -> list[str]:
     return shlex.split(line, comments=True)
 
 
-@pytest.mark.parametrize("line", [line for line in LINES if line.startswith("medvit ")])
-def test_commands_of_the_readme_are_understood(line: str) -> None:
+@pytest.mark.parametrize(
+    "line", [line for line in [*LINES, *PAGE_LINES] if line.startswith("medvit ")]
+)
+def test_commands_of_readme_and_docs_are_understood(line: str) -> None:
     command = typer.main.get_command(cli)
     words = words_of(line)
     while hasattr(command, "commands"):
@@ -43,6 +54,12 @@ def test_make_targets_of_the_readme_exist(line: str) -> None:
 def test_every_block_is_checked() -> None:
     assert LINES
     assert all(line.startswith(("medvit ", "make ")) for line in LINES)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_of_the_docs_lead_somewhere(page: Path) -> None:
+    links = re.findall(r"\]\(([^)#:]+)\)", page.read_text(encoding="utf-8"))
+    assert [link for link in links if not (page.parent / link).exists()] == []
 
 
 @pytest.mark.parametrize("link", re.findall(r"\]\(([^)#:]+)\)", README))
