@@ -9,7 +9,7 @@ from medvit.errors import ConfigError
 from medvit.workspace import Workspace
 from pipelines.nodule_config import SPACING_MM, NoduleConfig, TrainSettings
 from pipelines.nodule_data import crop_phases
-from pipelines.progressive_config import phases_of
+from pipelines.progressive_config import PhaseSettings, phases_of
 from pipelines.training_run import close_run, find_weights, open_run, register
 
 if TYPE_CHECKING:
@@ -20,6 +20,12 @@ if TYPE_CHECKING:
     from medvit.models.weights import ModelCard
 
 _log = logging.getLogger(__name__)
+
+LEAST_BF16_SIDE = 64
+"""On smaller crops the deepest map is 2x2x2, where torch 2.13 on a CPU gives weight gradients
+of a bfloat16 convolution that differ by a third from one call to the next."""
+
+WHOLE = PhaseSettings(spacing_mm=SPACING_MM, share=1.0)
 
 
 def run(
@@ -93,13 +99,15 @@ def _compare_inputs(card: ModelCard) -> None:
 def _fit_settings(train: TrainSettings) -> FitSettings:
     from medvit.learn.fit import FitSettings
 
+    smallest = min(phase.side or train.crop_side for phase in train.progressive or (WHOLE,))
+
     return FitSettings(
         epochs=train.epochs,
         lr=train.lr,
         weight_decay=train.weight_decay,
         max_minutes=train.max_minutes,
         seed=train.seed,
-        precision="bf16-mixed",
+        precision="bf16-mixed" if smallest >= LEAST_BF16_SIDE else "32-true",
     )
 
 

@@ -1,11 +1,13 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
 
 from medvit.errors import ConfigError
+from medvit.learn.fit import EpochReport
 from medvit.registry.registry import find_model
 from medvit.workspace import Workspace
 from pipelines import train
@@ -56,3 +58,35 @@ def test_a_training_leaves_a_model_that_a_scan_can_use(tmp_path: Path) -> None:
     assert record["model_sha256"] == model.sha256
     assert record["counts"] == {"phantoms": 1, "crops": 2}
     assert "# nodule-swin3d@1" in (model.folder / "README.md").read_text(encoding="utf-8")
+
+
+COARSE_TO_FINE = (
+    "train.progressive=[{spacing_mm: 2.0, share: 0.5, side: 32}, {spacing_mm: 1.0, share: 0.5}]"
+)
+
+
+@pytest.mark.slow
+def test_an_interruption_at_the_change_of_phase_changes_no_loss(tmp_path: Path) -> None:
+    config = train.load("train/nodule_phantom", [*TINY, "train.epochs=2", COARSE_TO_FINE])
+    cache = tmp_path / "whole" / "cache"
+    losses: dict[str, list[float]] = {"whole": [], "parts": []}
+
+    def interrupt(report: EpochReport) -> None:
+        if report.epoch == 2:  # the first fine one; the coarse one is kept
+            raise KeyboardInterrupt
+
+    train.run(
+        config,
+        Workspace(tmp_path / "whole"),
+        progress=lambda report: losses["whole"].append(report.loss),
+    )
+    shutil.copytree(cache, tmp_path / "parts" / "cache")
+    with pytest.raises(KeyboardInterrupt):
+        train.run(config, Workspace(tmp_path / "parts"), progress=interrupt)
+    train.run(
+        config,
+        Workspace(tmp_path / "parts"),
+        progress=lambda report: losses["parts"].append(report.loss),
+    )
+    assert losses["parts"] == losses["whole"][1:]
+    assert losses["whole"][0] != losses["whole"][1]
