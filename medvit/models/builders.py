@@ -12,7 +12,7 @@ from medvit.models.backbone import Backbone3d
 from medvit.models.heads.centre import NoduleDetector
 from medvit.models.heads.classify import DefectClassifier, VolumeClassifier
 from medvit.models.layers.variant import PLAIN, Variant
-from medvit.models.swin3d import Swin3d
+from medvit.models.swin3d import Merging, Swin3d
 from medvit.models.vit import Vit, vit_tiny_stem
 
 if TYPE_CHECKING:
@@ -61,40 +61,65 @@ def segresnet_small(*, in_channels: int = 1) -> SegResNetEncoder:
     on a CPU (`benchmarks/backbones.py`). It has 10.6 M parameters (0.9 M), most of them in its
     two coarsest levels.
     """
+    from medvit.models.segresnet import SegResNetEncoder  # noqa: PLC0415 - brings MONAI
+
     return SegResNetEncoder(in_channels)
 
 
-def volume_backbone(name: str, **arguments: Any) -> Backbone3d:
+def volume_backbone(name: str, *, merging: Merging | None = None) -> Backbone3d:
     """Return a 3D backbone named in `BACKBONES`.
 
+    Args:
+        merging: Order of patch merging if the weights to come are MONAI's, which also want its
+            padding and bias index. It belongs among the arguments of the model card.
+
     Raises:
-        ConfigError: If there is no such backbone, or it is one for images.
+        ConfigError: If there is no such backbone, it is one for images, or it merges nothing.
     """
-    encoder = build_backbone(name, **arguments)
+    encoder = build_backbone(name)
+    if merging is not None:
+        if not isinstance(encoder, Swin3d):
+            msg = f"merging={merging!r} is for a 3D Swin, but {name} is none"
+            raise ConfigError(msg)
+        encoder.follow_monai(merging)
     if not isinstance(encoder, Backbone3d):
         msg = f"volumes need a 3D backbone, got {name!r}; use swin3d_tiny"
         raise ConfigError(msg)
     return encoder
 
 
-def nodule_detector(*, backbone: str, width: int = 32) -> NoduleDetector:
+def nodule_detector(
+    *, backbone: str, width: int = 32, merging: Merging | None = None
+) -> NoduleDetector:
     """Return a nodule detector on a 3D backbone named in `BACKBONES`."""
-    return NoduleDetector(volume_backbone(backbone), width=width)
+    return NoduleDetector(volume_backbone(backbone, merging=merging), width=width)
 
 
-def volume_classifier(*, backbone: str, classes: int) -> VolumeClassifier:
+def volume_classifier(
+    *, backbone: str, classes: int, merging: Merging | None = None
+) -> VolumeClassifier:
     """Return a classifier of whole volumes on a 3D backbone named in `BACKBONES`."""
-    return VolumeClassifier(volume_backbone(backbone), classes=classes)
+    return VolumeClassifier(volume_backbone(backbone, merging=merging), classes=classes)
 
 
 def swin_unetr(
-    *, classes: int, in_channels: int = 1, feature_size: int = 48, v2: bool = False
+    *,
+    classes: int,
+    in_channels: int = 1,
+    feature_size: int = 48,
+    v2: bool = False,
+    merging: Merging = "1.5",
 ) -> SwinUnetr:
-    """Return a segmenter of the sizes of MONAI's SwinUNETR or SwinUNETR-V2, for its weights."""
+    """Return a segmenter that computes as MONAI's SwinUNETR or SwinUNETR-V2, for its weights.
+
+    Args:
+        merging: `1.5` for networks that MONAI 1.5 and later trained, `pre1.5` for older ones.
+    """
     from medvit.models.heads.swin_unetr import SwinUnetr  # noqa: PLC0415 - brings 320 MB of MONAI
 
     variant = Variant(entry="instance") if v2 else PLAIN
     encoder = Swin3d(in_channels, embed_dim=feature_size, variant=variant)
+    encoder.follow_monai(merging)
     return SwinUnetr(encoder, classes=classes, in_channels=in_channels)
 
 

@@ -218,12 +218,29 @@ class Swin3d(nn.Module):
             msg = f"every voxel must be finite, but {wrong} of {x.numel()} are not"
             raise ValueError(msg)
 
-    def load_monai(self, state_dict: Mapping[str, Tensor], *, merging: Merging) -> LoadReport:
+    def follow_monai(self, merging: Merging) -> None:
+        """Compute as MONAI does, as foreign weights want it: set this before loading them anew.
+
+        Raises:
+            ValueError: If there is no such order of merging.
+        """
+        if merging not in MERGING_ORDERS:
+            msg = f"merging must be one of {', '.join(MERGING_ORDERS)}, got {merging!r}"
+            raise ValueError(msg)
+        self.bias_index = "monai"
+        self.padding = "monai"
+        for stage in self.stages:
+            stage.downsample.merging = merging  # type: ignore[union-attr]
+
+    def load_monai(
+        self, state_dict: Mapping[str, Tensor], *, merging: Merging, allow_partial: bool = False
+    ) -> LoadReport:
         """Load weights in a layout that MONAI or its publications use.
 
         Args:
             merging: The order the weights were trained with. The file does not say,
                 and a wrong choice computes something else without a word.
+            allow_partial: Let entries that the file lacks keep their values.
 
         Returns:
             What matched and what was dropped, by name.
@@ -231,12 +248,9 @@ class Swin3d(nn.Module):
         Raises:
             ValueError: If a tensor of this network is missing or has another shape.
         """
-        mapped, report = map_monai_keys(state_dict, self.state_dict())
+        mapped, report = map_monai_keys(state_dict, self.state_dict(), allow_partial=allow_partial)
+        self.follow_monai(merging)
         self.load_state_dict(mapped)
-        self.bias_index = "monai"
-        self.padding = "monai"
-        for stage in self.stages:
-            stage.downsample.merging = merging  # type: ignore[union-attr]
         return report
 
 

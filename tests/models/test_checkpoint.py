@@ -9,10 +9,11 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import nn
 
-from medvit.errors import ModelError
+from medvit.errors import ConfigError, ModelError
+from medvit.models.builders import build_model, nodule_detector
 from medvit.models.checkpoint import convert_checkpoint, load_foreign, read_checkpoint
 from medvit.models.swin3d import Swin3d
-from medvit.models.weights import file_sha256
+from medvit.models.weights import Architecture, ModelCard, file_sha256, load_model, save_model
 
 TENSORS = {"module.a": torch.arange(6.0).view(2, 3), "module.b": torch.ones(2)}
 
@@ -140,3 +141,44 @@ def test_weights_of_another_size_name_the_file(tmp_path: Path) -> None:
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match=r"none\.pt: no such weights file"):
         read_checkpoint(tmp_path / "none.pt")
+
+
+def test_a_model_on_foreign_weights_is_the_same_after_saving(tmp_path: Path) -> None:
+    """The card must say that the weights are MONAI's: the file of tensors cannot."""
+    torch.manual_seed(0)
+    arguments = {"classes": 2, "feature_size": 12, "merging": "pre1.5"}
+    net = build_model("swin_unetr", **arguments).eval()
+    for parameter in net.parameters():
+        nn.init.normal_(parameter, std=0.1)
+    card = ModelCard(
+        name="segmenter",
+        version="1",
+        task="nodule",
+        architecture=Architecture(builder="swin_unetr", arguments=arguments),
+        classes=("background", "nodule"),
+    )
+    save_model(tmp_path / "1", net, card)
+    again = load_model(tmp_path / "1")[0]
+    x = torch.rand(1, 1, 64, 32, 32, generator=torch.Generator().manual_seed(1))
+    with torch.inference_mode():
+        assert torch.equal(net(x), again(x))
+        again.backbone.follow_monai("1.5")  # type: ignore[operator, union-attr]
+        assert not torch.allclose(net(x), again(x), atol=1e-3)
+
+
+def test_conventions_of_monai_are_for_a_swin() -> None:
+    assert nodule_detector(backbone="swin3d_base", width=8, merging="pre1.5")
+    with pytest.raises(ConfigError, match="is for a 3D Swin, but segresnet_small is none"):
+        nodule_detector(backbone="segresnet_small", merging="pre1.5")
+    with pytest.raises(ValueError, match=r"merging must be one of pre1\.5, 1\.5, v2, got '1\.4'"):
+        nodule_detector(backbone="swin3d_base", merging="1.4")  # type: ignore[arg-type]
+
+
+def test_a_partial_file_is_loaded_only_when_told() -> None:
+    net = Swin3d(embed_dim=12, depths=(1,), num_heads=(1,))
+    state = {"patch_embed.proj.weight": torch.ones(12, 1, 2, 2, 2)}
+    with pytest.raises(ValueError, match="weights match 1 of 19"):
+        net.load_monai(state, merging="1.5")
+    report = net.load_monai(state, merging="1.5", allow_partial=True)
+    assert (report.matched, report.total) == (1, 19)
+    assert net.patch_embed.weight.eq(1).all()
