@@ -135,10 +135,8 @@ class Swin3d(nn.Module):
             msg = f"depths {depths} and num_heads {num_heads} must name the same stages"
             raise ValueError(msg)
         if window_size < 2 or patch_size < 1:
-            msg = (
-                f"a window needs 2 tokens a side and a patch 1 voxel, "
-                f"got {window_size} and {patch_size}"
-            )
+            found = f"{window_size} and {patch_size}"
+            msg = f"a window needs 2 tokens a side and a patch 1 voxel, got {found}"
             raise ValueError(msg)
         self.window_size = window_size
         self.patch_size = patch_size
