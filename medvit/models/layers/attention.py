@@ -15,7 +15,7 @@ from torch.nn import functional as F  # noqa: N812
 SCORE_BYTES = 3 << 19
 
 
-def attend(q: Tensor, k: Tensor, v: Tensor, bias: Tensor) -> Tensor:
+def attend(q: Tensor, k: Tensor, v: Tensor, bias: Tensor, *, known: Tensor | None = None) -> Tensor:
     """Return softmax(q k^T / sqrt(d) + bias) v, on a CPU with the softmax in fp32 or better.
 
     Args:
@@ -23,9 +23,10 @@ def attend(q: Tensor, k: Tensor, v: Tensor, bias: Tensor) -> Tensor:
         k: Keys (b, h, k, d).
         v: Values (b, h, k, d).
         bias: What to add to the scores (h, n, k), the same for all boxes.
+        known: The answer of an earlier call with the same numbers; only its gradient is wanted.
     """
     if torch.is_grad_enabled():
-        out: Tensor = _Attention.apply(q, k, v, bias)  # type: ignore[no-untyped-call]
+        out: Tensor = _Attention.apply(q, k, v, bias, known)  # type: ignore[no-untyped-call]
         return out
     # The fused CPU kernel refuses a bias that requires a gradient, also where none is recorded.
     wide = wide_dtype(q)
@@ -43,14 +44,16 @@ class _Attention(torch.autograd.Function):
     """The fused attention; its backward pass takes the scores anew, some boxes at a time."""
 
     @staticmethod
-    def forward(ctx: Any, q: Tensor, k: Tensor, v: Tensor, bias: Tensor) -> Tensor:
-        out = attend(q, k, v, bias)
+    def forward(
+        ctx: Any, q: Tensor, k: Tensor, v: Tensor, bias: Tensor, known: Tensor | None
+    ) -> Tensor:
+        out = attend(q, k, v, bias) if known is None else known.clone()
         ctx.save_for_backward(q, k, v, bias, out)
         return out
 
     @staticmethod
     @torch.autograd.function.once_differentiable
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, ...]:
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         *inputs, bias, out = ctx.saved_tensors
         wide = torch.promote_types(bias.dtype, torch.float32)
         grads = [torch.empty_like(part, dtype=wide) for part in inputs]
@@ -68,6 +71,5 @@ class _Attention(torch.autograd.Function):
             grads[1][some] = torch.matmul(score.mT, q).mul_(scale)
             grad_bias += score.sum(0)
         dtypes = [part.dtype for part in (*inputs, bias)]
-        return tuple(
-            part.to(dtype) for part, dtype in zip((*grads, grad_bias), dtypes, strict=True)
-        )
+        pairs = zip((*grads, grad_bias), dtypes, strict=True)
+        return *(part.to(dtype) for part, dtype in pairs), None

@@ -20,7 +20,7 @@ from medvit.models.layers.windows import Chunk, Kind, cut_chunks
 Padding = Literal["masked", "monai"]
 
 # The hidden layer of the MLP is the widest array of a chunk; measured in docs/swin3d.md.
-CHUNK_BYTES = 2 << 20
+CHUNK_BYTES = 4 << 20
 GPU_CHUNK_BYTES = 1 << 30
 LANES = 16
 
@@ -106,11 +106,17 @@ class SwinBlock(nn.Module):
         weights = self._weights(x.device.type)
         keeps = self._draw_keeps(x)
         heads = self.attn.num_heads
+        # What attention gave, for the backward pass: it costs more time than room.
+        seen_before: dict[Chunk, Tensor] | None = {} if torch.is_grad_enabled() else None
 
         def step(piece: Tensor, chunk: Chunk, given: Sequence[Tensor]) -> Tensor:
             own, biases = BlockWeights(*given[: len(weights)]), given[len(weights) :]
             y = layer_norm(piece, own.norm1, own.norm1_bias).to(own.qkv.dtype)
-            seen = _attend_in_boxes(y, chunk, own, biases, heads=heads)
+            known = seen_before.get(chunk) if seen_before else None
+            seen = _attend_in_boxes(y, chunk, own, biases, heads=heads, known=known)
+            if seen_before is not None and not torch.is_grad_enabled():
+                seen_before[chunk] = seen
+            seen = seen.to(y.dtype)
             piece = _add(piece, F.linear(seen, own.proj, own.proj_bias), keeps[0])
             y = layer_norm(piece, own.norm2, own.norm2_bias).to(own.fc1.dtype)
             hidden = F.gelu(F.linear(y, own.fc1, own.fc1_bias))
@@ -160,7 +166,13 @@ def _most_tokens(x: Tensor) -> int:
 
 
 def _attend_in_boxes(
-    y: Tensor, chunk: Chunk, own: BlockWeights, biases: Sequence[Tensor], *, heads: int
+    y: Tensor,
+    chunk: Chunk,
+    own: BlockWeights,
+    biases: Sequence[Tensor],
+    *,
+    heads: int,
+    known: Tensor | None,
 ) -> Tensor:
     """Attend within the boxes whose tokens (b, t, c) follow each other."""
     b, _, c = y.shape
@@ -175,6 +187,10 @@ def _attend_in_boxes(
             boxes = torch.cat([boxes, zero_token.expand(b * count, padded, -1)], dim=1)
         q, k, v = boxes.view(b * count, n + padded, 3, heads, -1).permute(2, 0, 3, 1, 4)
         q = q[:, :, :n]  # (b*m, h, n, c/h)
-        seen.append(attend(q, k, v, bias).transpose(1, 2).reshape(b, count * n, c))
+        answer = None if known is None else known[:, first : first + count * n]
+        if answer is not None:
+            answer = answer.reshape(b * count, n, heads, -1).transpose(1, 2)
+        out = attend(q, k, v, bias, known=answer)
+        seen.append(out.transpose(1, 2).reshape(b, count * n, c))
         first += count * n
-    return (seen[0] if len(seen) == 1 else torch.cat(seen, dim=1)).to(y.dtype)
+    return seen[0] if len(seen) == 1 else torch.cat(seen, dim=1)
