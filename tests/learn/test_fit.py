@@ -74,6 +74,13 @@ def test_an_interrupted_run_goes_on_to_the_very_same_weights(tmp_path: Path) -> 
     assert torch.equal(resumed, whole)
 
 
+def test_a_run_killed_after_its_last_epoch_still_knows_its_loss(tmp_path: Path) -> None:
+    whole, weights = train(tmp_path)
+    again, same = train(tmp_path)
+    assert (again.epochs, again.loss) == (whole.epochs, whole.loss) == (4, whole.loss)
+    assert torch.equal(same, weights)
+
+
 def test_the_time_limit_ends_cleanly_and_says_so(tmp_path: Path) -> None:
     result, weights = train(tmp_path, max_minutes=1e-9)
     assert result.cut_short
