@@ -40,7 +40,7 @@ def card_fields(
         "task": "nodule",
         "architecture": Architecture(
             builder="nodule_detector",
-            arguments={"backbone": config.model.backbone, "width": config.model.width},
+            arguments=config.model.architecture,
         ),
         "classes": ("nodule",),
         "preprocessing": {"spacing_mm": 1.0, "low_hu": LOW_HU, "high_hu": HIGH_HU},

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal, Self
+from typing import Any, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -12,6 +12,10 @@ from pipelines.progressive_config import PhaseSettings, check_phases
 
 SPACING_MM = 1.0
 """Side of a voxel that nodules are searched at."""
+
+
+FOREIGN_SUFFIXES = (".pt", ".pth", ".ckpt", ".safetensors")
+"""Files of weights that were not saved by medvit."""
 
 
 class ScanSource(Settings):
@@ -36,9 +40,38 @@ class ModelSettings(Settings):
     """What is trained."""
 
     name: str = "nodule-swin3d"
-    backbone: Literal["swin3d_tiny", "swin3d_base"] = "swin3d_tiny"
-    weights: str = Field("none", description="none, a registered model, or a model folder")
+    backbone: Literal[
+        "swin3d_tiny",
+        "swin3d_tiny_factorised",
+        "swin3d_tiny_residual",
+        "swin3d_base",
+        "segresnet_small",
+    ] = "swin3d_tiny"
+    weights: str = Field(
+        "none", description="none, a registered model, a model folder, or a file of MONAI's encoder"
+    )
+    merging: Literal["pre1.5", "1.5", "v2"] | None = Field(
+        None, description="order of patch merging in a file of MONAI's encoder"
+    )
     width: int = Field(32, ge=8, description="channels of the pyramid")
+
+    @model_validator(mode="after")
+    def _merging_goes_with_a_file(self) -> Self:
+        is_file = self.weights.endswith(FOREIGN_SUFFIXES)
+        if is_file != (self.merging is not None):
+            msg = (
+                f"model.merging={self.merging} with model.weights={self.weights}: a file of "
+                "MONAI's encoder needs model.merging (pre1.5 if published before 2025, else 1.5 "
+                "or v2), and nothing else takes it"
+            )
+            raise ValueError(msg)
+        return self
+
+    @property
+    def architecture(self) -> dict[str, Any]:
+        """Arguments of `nodule_detector`."""
+        own = {"backbone": self.backbone, "width": self.width}
+        return own if self.merging is None else {**own, "merging": self.merging}
 
 
 class TrainSettings(Settings):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from medvit.errors import ConfigError
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 
     from medvit.learn.fit import FitSettings, Progress
     from medvit.models.heads.centre import NoduleDetector
+    from medvit.models.swin3d import Merging
     from medvit.models.weights import ModelCard
 
 _log = logging.getLogger(__name__)
@@ -69,9 +71,12 @@ def build_detector(
     model = config.model
     with torch.random.fork_rng():
         torch.manual_seed(config.train.seed)
-        detector = nodule_detector(backbone=model.backbone, width=model.width)
+        detector = nodule_detector(**model.architecture)
     if model.weights == "none":
         return detector, ()
+    if model.merging is not None:
+        _fill_encoder(detector, Path(model.weights), model.merging)
+        return detector, (Path(model.weights).name,)
     start, card = find_weights(model.weights, workspace)
     is_encoder = card.task == "backbone"
     if is_encoder:
@@ -82,6 +87,28 @@ def build_detector(
         msg = f"model.weights={model.weights}: {card.architecture} does not fit {model.backbone}"
         raise ConfigError(msg, hint="name the backbone and width it was trained with") from error
     return detector, (card.reference,)
+
+
+def _fill_encoder(detector: NoduleDetector, path: Path, merging: Merging) -> None:
+    """Load a file of MONAI's encoder, all of it or none.
+
+    Raises:
+        ConfigError: If the backbone is not one that MONAI has, or there is no such file.
+        ModelError: If the file does not match.
+    """
+    from medvit.models.checkpoint import load_foreign
+    from medvit.models.swin3d import Swin3d
+
+    if not path.is_file():
+        msg = f"model.weights={path}: no such file"
+        raise ConfigError(msg, hint="give the path of a file of weights")
+    if not isinstance(detector.backbone, Swin3d):
+        msg = f"model.weights={path.name}: a file of MONAI's encoder fits a 3D Swin only"
+        raise ConfigError(msg, hint="use model.backbone=swin3d_base")
+    report = load_foreign(detector.backbone, path, merging=merging)
+    _log.info("%s: %d of %d entries matched", path.name, report.matched, report.total)
+    if report.dropped:
+        _log.warning("%s: left out %s", path.name, ", ".join(report.dropped))
 
 
 def _compare_inputs(card: ModelCard) -> None:

@@ -26,8 +26,7 @@ def head_of(scan: LiveScan) -> str:
     """Return how far a scan is, in a sentence."""
     name = scan.case_id if scan.source == "." else scan.source
     return (
-        f"Scanning {name}: case {scan.number + 1:,} of {scan.cases:,}, "
-        f"{scan.share:.0%} of it done"
+        f"Scanning {name}: case {scan.number + 1:,} of {scan.cases:,}, {scan.share:.0%} of it done"
     )
 
 

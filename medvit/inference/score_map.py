@@ -77,7 +77,7 @@ def _thickness(within: Box, side: int, most_bytes: int) -> int:
     one, two = (
         blend_bytes(channels=CHANNELS, slab=(planes, rows, columns), tile=tile) for planes in (1, 2)
     )
-    return min(depth, 1 + max(0, most_bytes - one) // (two - one))
+    return int(min(depth, 1 + max(0, most_bytes - one) // (two - one)))
 
 
 def _cells(box: Box, stride: int) -> Box:

@@ -14,7 +14,6 @@ from pydicom.uid import DeflatedExplicitVRLittleEndian
 
 from medvit.report.dicom_evidence import Evidence
 from medvit.report.dicom_sr import build_sr
-from pipelines.scanning.dicom_files import BUILDERS
 from tests.apps.cli.conftest import Medvit
 from tests.make.dicom import CtSeries, ct_slice, edit, ramp, save, truncate, write_series
 from tests.make.dicom_out import errors_in
@@ -134,7 +133,7 @@ def test_a_fault_of_our_own_costs_the_files_of_one_case(
             raise KeyError(details)
         return build_sr(evidence, *details)
 
-    monkeypatch.setitem(BUILDERS, "sr", faulty)
+    monkeypatch.setattr("medvit.report.dicom_sr.build_sr", faulty)
     out = tmp_path / "out"
     answer = medvit("scan", scans, "--out", out, "--write", "sr", "--json")
     assert (answer.code, answer.payload["internal_errors"], answer.payload["sr"]) == (1, 1, 1)
