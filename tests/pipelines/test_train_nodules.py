@@ -12,6 +12,8 @@ from medvit.registry.registry import find_model
 from medvit.workspace import Workspace
 from pipelines import train
 from pipelines.config import find_config
+from pipelines.nodule_config import NoduleConfig
+from pipelines.train_nodules import build_detector
 from tests.make.dicom import write_series
 
 TINY = [
@@ -24,6 +26,12 @@ TINY = [
     "train.crop_side=32",
     "train.workers=0",
 ]
+
+
+def nodules(words: list[str]) -> NoduleConfig:
+    config = train.load("train/nodule_phantom", [*TINY, *words])
+    assert isinstance(config, NoduleConfig)
+    return config
 
 
 def test_the_shipped_config_is_whole() -> None:
@@ -46,6 +54,35 @@ def test_a_scan_that_is_not_there_is_named(tmp_path: Path) -> None:
     cached = Workspace(tmp_path / "workspace")
     with pytest.raises(ConfigError, match="two: one CT series expected, 0 found"):
         train.run(config, cached)
+
+
+@pytest.mark.parametrize(
+    ("weights", "merging"), [("swin.pt", "null"), ("none", "1.5"), ("nodule-swin3d", "v2")]
+)
+def test_a_file_of_weights_and_its_order_of_merging_go_together(weights: str, merging: str) -> None:
+    words = [f"model.weights={weights}", f"model.merging='{merging}'"]
+    with pytest.raises(ConfigError, match=f"model.weights={weights}"):
+        nodules(words if merging != "null" else words[:1])
+
+
+@pytest.mark.slow
+def test_training_starts_from_a_file_of_monai_s_encoder(tmp_path: Path) -> None:
+    import torch
+    from monai.networks.nets.swin_unetr import SwinTransformer
+
+    theirs = SwinTransformer(1, 48, (7, 7, 7), (2, 2, 2), (2, 2, 2, 2), (3, 6, 12, 24))
+    named = {f"module.{name}": value for name, value in theirs.state_dict().items()}
+    torch.save({"state_dict": named}, tmp_path / "swin.pt")
+    words = [f"model.weights={tmp_path / 'swin.pt'}", "model.merging='1.5'"]
+    workspace = Workspace(tmp_path / "workspace")
+    with pytest.raises(ConfigError, match="is for a 3D Swin, but segresnet_small is none"):
+        build_detector(nodules([*words, "model.backbone=segresnet_small"]), workspace)
+    config = nodules([*words, "model.backbone=swin3d_base"])
+    detector, parents = build_detector(config, workspace)
+    assert parents == ("swin.pt",)
+    ours = detector.state_dict()["backbone.patch_embed.weight"]
+    assert torch.equal(ours, theirs.patch_embed.proj.weight)
+    assert config.model.architecture["merging"] == "1.5"
 
 
 @pytest.mark.slow

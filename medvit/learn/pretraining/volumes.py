@@ -102,7 +102,7 @@ def likeness(embeddings: Tensor) -> Tensor:
     """Return the mean cosine between the rows of (n, d), each with each other row.
 
     Examples:
-        >>> likeness(torch.eye(3)).item(), likeness(torch.ones(3, 2)).item()
+        >>> likeness(torch.eye(3)).item(), likeness(torch.ones(3, 1)).item()
         (0.0, 1.0)
     """
     n = len(embeddings)

@@ -29,7 +29,7 @@ def array_at(folder: Path, shape: tuple[int, int, int], dtype: str, chunk: Any, 
     )
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=12, deadline=None)
 @given(
     shape=tuples(integers(1, 9), integers(1, 30), integers(1, 30)),
     depth=integers(1, 4),
