@@ -39,7 +39,8 @@ GB1_NII = BigChest("gb1-nii", finer=(5, 1, 1), form="nii.gz")
 GB4 = BigChest("gb4-dicom", finer=(5, 2, 2))
 GB4_NII = BigChest("gb4-nii", finer=(5, 2, 2), form="nii")
 CUTS = [BigChest(f"chest{n}", slices=n) for n in (100, 200, 300)]
-PHANTOM_SEED = 910_000
+PHANTOM_SEED, PHANTOMS = 910_000, 10
+LEAST_PROBABILITY, MOST_MARKS = 0.01, 100
 
 Row = dict[str, Any]
 
@@ -86,25 +87,22 @@ def scan(folder: Path, *options: str, effort: str = "balanced") -> Row:
     return {**row, **{name: answer[name] for name in kept}, "verdicts": verdicts, "rows": findings}
 
 
-def rival_search(folder: Path) -> Row:
-    """Search a scan as MONAI would, with our network; return the seconds of its parts."""
-    import numpy as np
+def rival_maps(path: Path) -> Row:
+    """Search a scan as MONAI would, with our network; return its maps and their place."""
     import torch
     from monai import inferers, transforms
 
-    from medvit.models.weights import load_model
-    from medvit.registry.registry import find_model
-
     steps: Any = transforms
     started = time.perf_counter()
-    load = steps.LoadImage(reader="PydicomReader", image_only=True, ensure_channel_first=True)
+    reader = "PydicomReader" if path.is_dir() else "NibabelReader"
+    load = steps.LoadImage(reader=reader, image_only=True, ensure_channel_first=True)
     volume = steps.Spacing(pixdim=(1.0, 1.0, 1.0), mode="bilinear")(
-        steps.Orientation(axcodes="LPS", labels=None)(load(folder))
+        steps.Orientation(axcodes="LPS", labels=None)(load(path))
     )
     loaded = time.perf_counter()
     # (1, x, y, z) of MONAI to (1, 1, z, y, x) of the network.
     scaled = ((volume.clamp(-1000, 400) + 1000) / 1400).as_tensor().permute(0, 3, 2, 1)[None]
-    model, _ = load_model(find_model(MODEL, task="nodule").folder)
+    model = _detector()
     windows = 0
 
     def heat(x: torch.Tensor) -> torch.Tensor:
@@ -117,15 +115,28 @@ def rival_search(folder: Path) -> Row:
         (TILE,) * 3, sw_batch_size=1, overlap=RIVAL_OVERLAP, mode="gaussian"
     )
     with torch.inference_mode():
-        maps = infer(scaled.contiguous(), heat)
-    affine = np.asarray(volume.affine, dtype=np.float64)
+        maps = infer(scaled.contiguous().float(), heat)
     return {
+        "maps": maps[0].numpy(),
+        "affine_ras": volume.affine.numpy(),
         "load_seconds": round(loaded - started, 2),
         "search_seconds": round(time.perf_counter() - loaded, 2),
         "windows": windows,
-        "shape": list(maps.shape),
-        "spacing_mm": np.linalg.norm(affine[:3, :3], axis=0).round(4).tolist(),
     }
+
+
+def rival_search(folder: Path) -> Row:
+    """Return the seconds of the parts of MONAI's search."""
+    row = rival_maps(folder)
+    maps = row.pop("maps")
+    return {**row, "affine_ras": row["affine_ras"].tolist(), "shape": list(maps.shape)}
+
+
+def _detector() -> Any:
+    from medvit.models.weights import load_model
+    from medvit.registry.registry import find_model
+
+    return load_model(find_model(MODEL, task="nodule").folder)[0]
 
 
 def first_candidates(folder: Path) -> Row:
@@ -133,15 +144,12 @@ def first_candidates(folder: Path) -> Row:
     from medvit.inference.nodules import Watch, detect_nodules
     from medvit.io.pyramids import open_pyramid
     from medvit.io.scratch import Scratch
-    from medvit.models.weights import load_model
-    from medvit.registry.registry import find_model
 
     told: list[float] = []
     with tempfile.TemporaryDirectory() as place:
         pyramid = open_pyramid(folder, scratch=Scratch.below(Path(place)))
-        model, _ = load_model(find_model(MODEL, task="nodule").folder)
         watch = Watch(candidates=lambda _: told.append(time.time()))
-        scanned = detect_nodules(pyramid, model, watch=watch)
+        scanned = detect_nodules(pyramid, _detector(), watch=watch)
     return {"told_at": told[0] if told else None, "tiles": scanned.tiles}
 
 
@@ -182,6 +190,61 @@ def measure_scan(root: Path) -> tuple[list[Claim], Row]:
         Claim("first candidates of it", wait_s, "s", "", None, 15.0, larger_is_better=False),
     ]
     return claims, {"efforts": efforts, "rival": theirs, "first": first}
+
+
+def measure_cpm(_root: Path) -> tuple[list[Claim], Row]:
+    """Score both on phantoms that nothing was tuned on, by LUNA16's rules."""
+    from medvit.inference.nodules import NoduleSettings, detect_nodules
+    from medvit.io.pyramids import hold_pyramid
+    from medvit.io.writing.nifti import write_nifti
+    from medvit.metrics.froc import Mark, froc
+    from medvit.tiles.progressive import EFFORTS
+    from pipelines.nodule_evaluation import phantom_trial
+
+    names: list[str] = []
+    planted: list[Any] = []
+    marks: dict[str, list[Mark]] = {"rival": [], **{effort: [] for effort in EFFORTS}}
+    for seed in range(PHANTOM_SEED, PHANTOM_SEED + PHANTOMS):
+        trial = phantom_trial(seed)
+        names.append(trial.name)
+        planted += trial.planted
+        pyramid = hold_pyramid(trial.volume)
+        for effort in EFFORTS:
+            settings = NoduleSettings(min_probability=LEAST_PROBABILITY, effort=effort)
+            found = detect_nodules(pyramid, _detector(), settings=settings).nodules
+            marks[effort] += [
+                Mark(trial.name, *each.centre_lps_mm, each.probability) for each in found
+            ]
+        with tempfile.TemporaryDirectory() as place:
+            write_nifti(trial.volume, Path(place) / "phantom.nii")
+            marks["rival"] += rival_marks(Path(place) / "phantom.nii", trial.name)
+    scores = {name: froc(found, planted, series=names) for name, found in marks.items()}
+    ours, theirs = scores["balanced"].cpm, scores["rival"].cpm
+    claims = [
+        Claim(f"CPM on {PHANTOMS} phantoms", *(round(ours, 4), "", RIVAL, round(theirs, 4), None)),
+        Claim(
+            "CPM that balanced effort loses against it",
+            *(round(theirs - ours, 4), "", "", None, 0.01),
+            larger_is_better=False,
+        ),
+    ]
+    return claims, {name: asdict(score) for name, score in scores.items()}
+
+
+def rival_marks(path: Path, name: str) -> list[Any]:
+    """Return the marks of MONAI's maps: the same peaks and the same suppression as ours."""
+    import numpy as np
+
+    from medvit.inference.marks import decode
+    from medvit.inference.nms import suppress_near
+    from medvit.metrics.froc import Mark
+
+    row = rival_maps(path)
+    found = decode(row["maps"], first_cell=(0, 0, 0), stride=2, min_probability=LEAST_PROBABILITY)
+    index = np.concatenate([found.centres[:, ::-1], np.ones((len(found.scores), 1))], axis=1)
+    centres = (index @ row["affine_ras"].T)[:, :3] * (-1, -1, 1)
+    best = suppress_near(centres, found.diameters_mm, found.scores)[:MOST_MARKS]
+    return [Mark(name, *centres[row].tolist(), float(found.scores[row])) for row in best]
 
 
 def measure_big(root: Path) -> tuple[list[Claim], Row]:
@@ -248,6 +311,7 @@ def _plot(rows: dict[str, Row]) -> None:
 
 SECTIONS: dict[str, Callable[[Path], tuple[list[Claim], Row]]] = {
     "scan": measure_scan,
+    "cpm": measure_cpm,
     "big": measure_big,
     "growth": measure_growth,
 }

@@ -17,7 +17,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
 
-import torch
 from pydantic import Field
 
 import medvit
@@ -254,8 +253,6 @@ def _key(scan: _Scan, case: Case) -> str:
         model_sha256=model.sha256,
         device=scan.device,
         effort=scan.settings.effort,
-        # Sums of another number of threads may differ in the last bits.
-        threads=torch.get_num_threads(),
     )
 
 

@@ -12,10 +12,11 @@ import torch
 from torch import nn
 
 from medvit import atomic
+from medvit.inference.one_thread import one_thread
 from medvit.tiles.footprint import NetworkCost
 from medvit.tiles.resident import RiseMeter, release_free
 
-COST_VERSION = 1
+COST_VERSION = 2
 """Goes into every key; raise it when a network holds more or less with the same weights."""
 
 FIELDS = tuple(field.name for field in fields(NetworkCost))
@@ -30,7 +31,7 @@ def network_cost(
 ) -> NetworkCost:
     """Return what a network holds for tiles; measured on the first call of all.
 
-    The figure is kept for this model, side, device, number of threads and version of
+    The figure is kept for this model, side, device and version of
     torch: by this process, and in a file of `folder`. A file that is damaged, or a folder
     that cannot be written, costs a measurement and nothing else.
 
@@ -76,7 +77,7 @@ def measure_cost(model: nn.Module, *, side: int, device: torch.device) -> Networ
     figure counts, from before the first.
     """
     release_free()
-    with RiseMeter() as meter:
+    with one_thread(), RiseMeter() as meter:
         first = _device_bytes(model, side, 1, device)
         second = _device_bytes(model, side, 1 if device.type == "cpu" else 2, device)
     release_free()
@@ -99,5 +100,5 @@ def _device_bytes(model: nn.Module, side: int, batch: int, device: torch.device)
 
 def _key(model_sha256: str, side: int, device: torch.device) -> str:
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
-    parts = [COST_VERSION, model_sha256, side, torch.get_num_threads(), torch.__version__, name]
+    parts = [COST_VERSION, model_sha256, side, torch.__version__, name]
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:32]

@@ -91,7 +91,8 @@ class Search:
     Attributes:
         tile_side: Voxels along the edge of a tile.
         grid_mm: Edge of a voxel of it.
-        most_readers: Threads that read tiles ahead, if memory allows.
+        most_readers: Threads that read tiles, and on the processor look at them, if memory
+            allows.
         tile_batch: Tiles that the network sees at once.
     """
 
@@ -168,4 +169,6 @@ def _tiles(search: Search, sizes: Sizes) -> int:
     reading = READER_BYTES + 2 * tile + depth * search.tile_side**2 * FLOAT
     readers = min(sizes.queue, search.most_readers)
     waiting = (sizes.queue + 2 * search.tile_batch) * tile
-    return search.network.tile_bytes + readers * reading + waiting
+    # On the processor each reader looks at what it read; a GPU sees one batch at a time.
+    lookers = 1 if search.network.device_bytes else readers
+    return lookers * search.network.tile_bytes + readers * reading + waiting

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable
 from math import prod
 from pathlib import Path
@@ -25,6 +24,9 @@ FREE_SHARE = 0.75
 
 USUAL_CASE = CaseSize((400, 512, 512), (1.0, 0.7, 0.7), is_plain=False, has_decoder=True)
 """A chest scan that a budget must do for before any case is opened."""
+
+MOST_GPU_READERS = 4
+"""Threads that keep a GPU fed."""
 
 CLASSIFIER_MB = 90.0
 """What the image classifier holds for one image, its gradients included, measured."""
@@ -112,7 +114,8 @@ def _search(
         network,
         tile_side=settings.tile_side,
         grid_mm=settings.spacing_mm,
-        most_readers=max(1, min(4, os.cpu_count() or 1)),
+        # With torch's number of threads people say how much of the machine it may take.
+        most_readers=MOST_GPU_READERS if network.device_bytes else torch.get_num_threads(),
     )
 
 

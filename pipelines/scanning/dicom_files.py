@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from medvit import atomic
 from medvit.errors import InputError, ReadError
@@ -14,12 +14,13 @@ from medvit.findings.finding import CaseResult
 from medvit.inference.nodules import NoduleSettings
 from medvit.io.case import Case, Reason
 from medvit.io.scratch import UNTIL_EXIT, Scratch
-from medvit.report.dicom_evidence import Evidence, gather_evidence
-from medvit.report.dicom_words import Algorithm
 from medvit.volume.lungs import NO_LUNGS
 from pipelines.scanning.detectors import Detector
 from pipelines.scanning.faults import blamed_on
 from pipelines.scanning.one_case import INTERNAL_ERROR, log_internal_error
+
+if TYPE_CHECKING:
+    from medvit.report.dicom_evidence import Evidence
 
 FOLDER = "dicom"
 DicomKind = Literal["sr", "seg"]
@@ -81,6 +82,8 @@ def write_dicom(
     """
     if result.case.kind != "ct" or not wanted.kinds:
         return []
+    from medvit.report.dicom_evidence import gather_evidence
+
     folder = out / FOLDER / result.case.case_id
     searched = result.verdict in ("accept", "repair")
     due = [each for each in wanted.kinds if searched and (each == "sr" or result.findings)]
@@ -141,6 +144,8 @@ def _contents(
     kinds: Sequence[DicomKind],
     gather: Callable[[Case], Evidence],
 ) -> Contents:
+    from medvit.report.dicom_words import Algorithm
+
     case = result.case
     with blamed_on(case.source):
         evidence = gather(case)

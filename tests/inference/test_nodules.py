@@ -223,7 +223,7 @@ def test_a_search_whose_time_is_up_goes_on_later_to_the_same_nodules(tmp_path: P
     for stop in (1, 3):
         model = Counting().eval()
         with TileJournal(path, key="one") as journal:
-            means = SearchMeans(is_time_up=after(stop))
+            means = SearchMeans(readers=0, is_time_up=after(stop))
             part = search(volume, model, settings=SMALL, means=means, journal=journal)
         assert model.tiles == stop - seen
         seen = stop
