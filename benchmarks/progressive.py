@@ -305,6 +305,9 @@ def _plot(rows: dict[str, Row]) -> None:
     right.axhline(2048, color="grey", linewidth=1)
     right.set(xscale="log", ylim=(0, 2200), xlabel="volume, MiB", ylabel="peak RSS, MiB")
     right.legend()
+    for axis in (left.xaxis, left.yaxis, right.xaxis):
+        axis.set_major_formatter("{x:g}")
+        axis.set_minor_formatter("{x:g}" if axis is left.yaxis else "")
     PLOT.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(PLOT)
 
