@@ -39,7 +39,7 @@ GB1_NII = BigChest("gb1-nii", finer=(5, 1, 1), form="nii.gz")
 GB4 = BigChest("gb4-dicom", finer=(5, 2, 2))
 GB4_NII = BigChest("gb4-nii", finer=(5, 2, 2), form="nii")
 CUTS = [BigChest(f"chest{n}", slices=n) for n in (100, 200, 300)]
-PHANTOM_SEED, PHANTOMS = 910_000, 10
+PHANTOM_SEED, PHANTOMS = 910_000, 6
 LEAST_PROBABILITY, MOST_MARKS = 0.01, 100
 
 Row = dict[str, Any]
