@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import math
 from pathlib import Path
 
@@ -51,8 +52,11 @@ def test_its_segment_lies_there_too(scanned: ScanSummary, tmp_path: Path) -> Non
     volume = seg.get_volume(segment_numbers=[1], combine_segments=True)
     points = volume.map_indices_to_reference(np.argwhere(volume.array > 0))
     assert math.dist(points.mean(axis=0), NODULE_LPS_MM) < 3
+    with (scanned.out / "findings.csv").open(encoding="utf-8", newline="") as stream:
+        diameter_mm = max(float(row["diameter_mm"]) for row in csv.DictReader(stream))
+    assert diameter_mm == pytest.approx(DIAMETER_MM, rel=0.1)
     measured_mm3 = len(points) * float(np.prod(volume.spacing))
-    assert measured_mm3 == pytest.approx(math.pi / 6 * DIAMETER_MM**3, rel=0.1)
+    assert measured_mm3 == pytest.approx(math.pi / 6 * diameter_mm**3, rel=0.05)
 
 
 def test_a_second_scan_gives_the_same_bytes(scanned: ScanSummary, shared_data: Path) -> None:

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import csv
+import json
 import math
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from medvit.workspace import Workspace
 from pipelines.scan import ScanSettings, ScanSummary, run
+from tests.conftest import PROJECT
 
 pytestmark = [pytest.mark.shared_data, pytest.mark.slow]
 
@@ -34,8 +38,6 @@ def test_every_real_series_has_its_row_and_verdict(all_ct: ScanSummary, shared_d
     assert len(rows) == all_ct.cases
     assert all_ct.internal_errors == 0
     for expected in read(shared_data / "ct" / "series.csv"):
-        if expected["path"] == "metaimage_header_only":
-            continue  # MetaImage is not read yet: its files count as other files
         own = [row for row in rows if row["source"] == expected["path"]]
         if not own:  # a file of its own below a folder of single files
             own = [row for row in rows if row["source"].startswith(expected["path"] + "/")]
@@ -58,11 +60,16 @@ def test_the_nodule_of_lidc_0001_is_found(all_ct: ScanSummary, shared_data: Path
     assert {row["seriesuid"] for row in marks} >= {nodule["seriesuid"]}
 
 
-def test_the_largest_chest_stays_below_two_gigabytes(all_ct: ScanSummary) -> None:
-    (chest,) = (row for row in read(all_ct.out / "cases.csv") if row["source"] == "chest99")
-    assert chest["verdict"] == "accept"
-    assert float(chest["peak_rss_mb"]) < 2000
-    assert all_ct.measured_peak_mb < 2000
+def test_a_chest_of_real_size_keeps_to_its_budget(shared_data: Path, tmp_path: Path) -> None:
+    source = shared_data / "ct" / "chest99"
+    words = ["scan", str(source), "--out", str(tmp_path / "out"), "--max-ram", "1G", "--json"]
+    # In a process of its own: the system's mark of this one holds what other tests took.
+    command = [sys.executable, "-m", "apps.cli", *words, "--workspace", str(tmp_path / "place")]
+    done = subprocess.run(command, capture_output=True, check=True, cwd=PROJECT)
+    answer = json.loads(done.stdout)
+    assert answer["accept"] == 1
+    assert 200 < answer["measured_peak_mb"] <= 1024
+    assert answer["predicted_peak_mb"] <= 1024
 
 
 def test_steel_images_all_get_a_label(shared_data: Path, tmp_path: Path) -> None:
