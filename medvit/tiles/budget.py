@@ -10,7 +10,6 @@ from math import ceil
 from medvit.errors import InputError
 from medvit.tiles.footprint import (
     MIB,
-    STORED,
     Phase,
     Search,
     Sizes,
@@ -23,7 +22,6 @@ SIZE = re.compile(r"(?P<number>[0-9]+(?:\.[0-9]+)?) ?(?:(?P<unit>[kmgt])(?:i?b)?
 MOST_BYTES = 2**60
 POWERS = {"k": 1, "m": 2, "g": 3, "t": 4}
 
-MOST_CACHE_BYTES = 256 * MIB
 """Most for decoded planes of a compressed series: 512 slices of 512x512."""
 
 MOST_SLAB_BYTES = 64 * MIB
@@ -79,18 +77,15 @@ class MemoryPlan:
 
     Attributes:
         max_bytes: The budget it was made for.
-        plane_cache_bytes: What is left for decoded planes where no pyramid can be kept; not
-            among the phases. 0 when the case is plain.
         pyramid_slab_bytes: Slab of the pyramid pass, as float32.
-        readers: Threads that read tiles ahead of the network; at least 1.
-        read_ahead: Tiles that wait for the network at most; at least 1.
+        readers: Threads that read tiles, and on the processor look at them; at least 1.
+        read_ahead: Tiles that are being made or wait at most; at least 1.
         tile_batch: Tiles that the network sees at once; 1 on the processor.
         blend_slab_bytes: All that adding up the maps of overlapping tiles may hold.
         phases: What each step is predicted to hold, the process itself included.
     """
 
     max_bytes: int
-    plane_cache_bytes: int
     pyramid_slab_bytes: int
     readers: int
     read_ahead: int
@@ -136,7 +131,6 @@ def plan_memory(search: Search, room: Room) -> MemoryPlan:
     phases = phases_of(search, sizes, held_bytes=room.held_bytes)
     return MemoryPlan(
         max_bytes=room.max_bytes,
-        plane_cache_bytes=_plane_cache(search, room),
         pyramid_slab_bytes=sizes.pyramid_slab,
         readers=min(sizes.queue, search.most_readers),
         read_ahead=sizes.queue,
@@ -220,16 +214,6 @@ def _most(search: Search) -> Sizes:
         queue=max(MOST_QUEUE, search.most_readers),
         blend_slab=max(least.blend_slab, MOST_SLAB_BYTES),
     )
-
-
-def _plane_cache(search: Search, room: Room) -> int:
-    """Return what is left when all else is as large as it may get; two planes at least."""
-    case = search.case
-    if case.is_plain:
-        return 0
-    left = room.max_bytes - _peak(search, room, _most(search))
-    two, whole = (n * case.shape[1] * case.shape[2] * STORED for n in (2, case.shape[0]))
-    return max(two, min(left, whole, MOST_CACHE_BYTES))
 
 
 def _batch(search: Search, room: Room) -> int:

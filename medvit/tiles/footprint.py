@@ -47,14 +47,11 @@ class CaseSize:
     Attributes:
         shape: Voxels along (z, y, x).
         spacing_mm: Along (z, y, x).
-        is_plain: Whether boxes are read from its files in place: nothing is decoded, and
-            no pyramid is needed.
         has_decoder: Whether its slices are decoded in a process apart.
     """
 
     shape: tuple[int, int, int]
     spacing_mm: tuple[float, float, float]
-    is_plain: bool
     has_decoder: bool = False
 
     @property

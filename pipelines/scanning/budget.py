@@ -22,7 +22,7 @@ from pipelines.scanning.memory import available_bytes, current_rss_mb
 FREE_SHARE = 0.75
 """Share of the machine's free memory that a scan takes when nobody says."""
 
-USUAL_CASE = CaseSize((400, 512, 512), (1.0, 0.7, 0.7), is_plain=False, has_decoder=True)
+USUAL_CASE = CaseSize((400, 512, 512), (1.0, 0.7, 0.7), has_decoder=True)
 """A chest scan that a budget must do for before any case is opened."""
 
 MOST_GPU_READERS = 4
@@ -77,7 +77,7 @@ def plan_search(
         BudgetError: If the case does not fit; with the smallest figure that does.
     """
     has_decoder = bool(volume.origins) and not volume.is_plain
-    case = CaseSize(volume.shape, volume.spacing_mm, volume.is_plain, has_decoder)
+    case = CaseSize(volume.shape, volume.spacing_mm, has_decoder)
     search = _search(case, detector, settings, costs)
     return plan_memory(search, _room(detector, limits))
 

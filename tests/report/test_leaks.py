@@ -220,9 +220,10 @@ def test_no_content_crashes_a_search(tmp_path: Path, content: bytes) -> None:
     for head in (b"", b"PK\x03\x04", b"\x1f\x8b\x08", b"SQLite format 3\0", bytes(257) + b"ustar"):
         path.write_bytes(head + content)
         try:
-            searcher.search_file(path, "file")
+            leaks_found = searcher.search_file(path, "file")
         except PACKED_ERRORS:
             continue
+        assert all(leak.file.startswith("file") and leak.count for leak in leaks_found)
 
 
 @pytest.mark.parametrize("limit", ["MOST_UNPACKED_BYTES", "MOST_STREAMED_BYTES"])

@@ -24,19 +24,18 @@ cases = builds(
     CaseSize,
     shape=tuples(sides, sides, sides),
     spacing_mm=tuples(gaps, gaps, gaps),
-    is_plain=booleans(),
+    has_decoder=booleans(),
 )
 networks = builds(NetworkCost, integers(0, 2**31), integers(0, 2**31), integers(0, 2**31))
 searches = builds(Search, cases, networks, most_readers=integers(1, 8))
 held = integers(0, 2**32)
 gpus = integers(0, 2**36)
 
-CHEST = Search(CaseSize((400, 512, 512), (1.0, 0.7, 0.7), is_plain=False), NetworkCost(180 * MIB))
+CHEST = Search(CaseSize((400, 512, 512), (1.0, 0.7, 0.7)), NetworkCost(180 * MIB))
 
 
 def sizes_of(plan: MemoryPlan) -> tuple[int, ...]:
     return (
-        plan.plane_cache_bytes,
         plan.pyramid_slab_bytes,
         plan.readers,
         plan.read_ahead,
@@ -92,8 +91,6 @@ def test_a_roomy_budget_gives_all_that_helps() -> None:
     plan = plan_memory(CHEST, Room(16 * 2**30, 300 * MIB))
     assert plan.pyramid_slab_bytes == 64 * MIB
     assert (plan.readers, plan.read_ahead, plan.tile_batch) == (2, 4, 1)
-    # 400 slices of 512 x 512 at two bytes
-    assert plan.plane_cache_bytes == 200 * MIB
 
 
 def test_a_tight_budget_is_met_by_the_step_that_would_break_it() -> None:

@@ -266,7 +266,9 @@ def test_what_cannot_be_shown_is_a_sentence(
     page: Page, app: App, case_id: str, sentence: str
 ) -> None:
     open_case(page, app, case_id)
-    page.get_by_text(sentence).wait_for()
+    shown = page.get_by_text(sentence)
+    shown.wait_for()
+    assert shown.is_visible()
 
 
 def test_the_server_is_bound_to_this_machine(app: App) -> None:

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -55,14 +54,7 @@ def test_a_case_gets_a_plan_within_the_limits(
 ) -> None:
     plan = plan_search(volume, detector, SMALL, Limits(4 * 2**30), costs=tmp_path)
     assert current_rss_mb() * 0.8 < plan.predicted_peak_mb <= 4096
-    assert plan.plane_cache_bytes == 0  # a volume in memory is plain
     assert len(list(tmp_path.iterdir())) == 1
-
-
-def test_a_packed_volume_may_keep_planes(detector: Detector, volume: Volume) -> None:
-    packed = replace(volume, is_plain=False)
-    plan = plan_search(packed, detector, SMALL, Limits(16 * 2**30))
-    assert plan.plane_cache_bytes == 8 * 64 * 64 * 2
 
 
 def test_the_figure_of_a_refused_budget_does(detector: Detector, volume: Volume) -> None:
