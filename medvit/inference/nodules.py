@@ -20,6 +20,7 @@ from medvit.inference.tile_journal import TileJournal
 from medvit.inference.tile_search import SearchMeans, TileSource
 from medvit.tiles.grid import Tile, TileForm
 from medvit.tiles.progressive import Effort, TilePlan, plan_tiles
+from medvit.tiles.resident import release_free
 from medvit.volume.blobs import find_blobs
 from medvit.volume.lungs import LungMap, find_lungs
 from medvit.volume.pyramid import Pyramid
@@ -177,6 +178,7 @@ def detect_nodules(  # noqa: PLR0913
     form = TileForm(settings.tile_side, settings.overlap, align=stride)
     blobs = find_blobs(coarse, region)
     plan = plan_tiles(region, grid, blobs, effort=settings.effort, form=form)
+    release_free()
     watch.progress(PLANNING_SHARE)
     search = _Search(pyramid, grid, region, plan, stride, settings, means or SearchMeans())
     with _kept(journal) as kept:

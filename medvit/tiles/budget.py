@@ -22,8 +22,6 @@ SIZE = re.compile(r"(?P<number>[0-9]+(?:\.[0-9]+)?) ?(?:(?P<unit>[kmgt])(?:i?b)?
 MOST_BYTES = 2**60
 POWERS = {"k": 1, "m": 2, "g": 3, "t": 4}
 
-"""Most for decoded planes of a compressed series: 512 slices of 512x512."""
-
 MOST_SLAB_BYTES = 64 * MIB
 """Larger slabs are no faster."""
 

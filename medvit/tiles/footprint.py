@@ -39,6 +39,9 @@ DECODER_BYTES = 60 * MIB
 ALLOCATOR_SHARE, ALLOCATOR_BYTES = 0.05, 16 * MIB
 """What the allocator keeps beyond what is asked of it: a share of it, and something in any case."""
 
+NETWORK_SHARE = 0.12
+"""The same share where a network works: gaps between its arrays grow from tile to tile, measured."""
+
 
 @dataclass(frozen=True, slots=True)
 class CaseSize:
@@ -140,8 +143,9 @@ def phases_of(search: Search, sizes: Sizes, *, held_bytes: int) -> tuple[Phase, 
         "blending": sizes.blend_slab,
         "pictures": PICTURE_BYTES,
     }
+    shares = {"tiles": NETWORK_SHARE}
     return tuple(
-        Phase(name, kept + ceil(bytes_ * (1 + ALLOCATOR_SHARE)) + ALLOCATOR_BYTES)
+        Phase(name, kept + ceil(bytes_ * (1 + shares.get(name, ALLOCATOR_SHARE))) + ALLOCATOR_BYTES)
         for name, bytes_ in steps.items()
     )
 
