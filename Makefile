@@ -42,7 +42,7 @@ app: $(VENV)/.installed
 	$(BIN)/medvit app
 
 test: $(VENV)/.installed-dev
-	$(BIN)/python -m pytest -q -m "$(FAST)"
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n logical --dist worksteal -m "$(FAST)"
 
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check .
