@@ -12,6 +12,9 @@ from medvit.io.case import Case
 COLUMNS = 4
 """Columns of a table of nodules: x, y, z and diameter."""
 
+UNMEASURED_DIAMETER_MM = 10.0
+"""What LUNA16 takes a finding for whose diameter was not measured."""
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class AnnotatedScan:
@@ -22,8 +25,8 @@ class AnnotatedScan:
         patient: Whose scan it is; scans of one patient never straddle folds.
         case: The files that hold the series.
         nodules: Shape (k, 4), float64: centre x, y, z in LPS mm, and diameter in mm, above 0.
-        ignored: Shape (m, 4), likewise: marks that count neither as nodule nor as background.
-            A diameter of 0 means that only a position was marked.
+        ignored: Shape (m, 4), likewise: marks that count neither as nodule nor as background;
+            `UNMEASURED_DIAMETER_MM` where only a position was marked.
     """
 
     name: str
