@@ -13,9 +13,11 @@ from medvit.metrics.froc import Annotation, FrocResult, Mark, ScanMatches, froc,
 if TYPE_CHECKING:
     from torch import nn
 
+    from medvit.inference.nodules import NoduleSettings
     from medvit.volume.volume import Volume
 
-PLACE_MARGIN_MM = 4.0
+LEAST_PROBABILITY = 0.01
+"""Marks below it would only make the curve longer at its right end."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,12 +26,14 @@ class Trial:
 
     Attributes:
         excluded: Places that neither help nor hurt: lesions the scan had before.
+        kinds: What each planted nodule is made of, in the order of `planted`.
     """
 
     name: str
     volume: Volume
     planted: tuple[Annotation, ...]
     excluded: tuple[Annotation, ...] = ()
+    kinds: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +58,8 @@ def phantom_trial(seed: int) -> Trial:
     planted = tuple(
         Annotation(name, *nodule.centre_lps_mm, nodule.diameter_mm) for nodule in phantom.nodules
     )
-    return Trial(name, volume_of(phantom.hu, phantom.affine_lps), planted)
+    kinds = tuple(nodule.kind for nodule in phantom.nodules)
+    return Trial(name, volume_of(phantom.hu, phantom.affine_lps), planted, kinds=kinds)
 
 
 def insertion_trial(
@@ -71,13 +76,15 @@ def insertion_trial(
         excluded: LPS centre and diameter in mm of lesions that are there already.
     """
     from medvit.data.backgrounds import native_background
-    from medvit.data.insertion import draw_nodule, draw_site, insert_nodule
+    from medvit.data.insertion import insert_nodule
+    from medvit.data.nodule_sites import draw_site
+    from medvit.data.nodule_spec import draw_nodule
     from medvit.geometry import index_to_lps
     from medvit.volume.volume import volume_of
 
     scan = native_background(volume, excluded)
     hu, free = scan.hu.astype(np.float32), scan.free()
-    planted = []
+    planted, kinds = [], []
     for _ in range(count):
         site = draw_site(rng, hu, free, spacing_mm=scan.spacing_mm)
         if site is None:
@@ -93,9 +100,31 @@ def insertion_trial(
         )
         x_mm, y_mm, z_mm = index_to_lps(volume.affine_lps, np.array(site)).tolist()
         planted.append(Annotation(name, x_mm, y_mm, z_mm, spec.diameter_mm))
+        kinds.append(spec.kind)
         scan.clear(free, site, spec.diameter_mm)
     known = tuple(Annotation(name, *row) for row in excluded)
-    return Trial(name, volume_of(hu, volume.affine_lps), tuple(planted), known)
+    return Trial(name, volume_of(hu, volume.affine_lps), tuple(planted), known, tuple(kinds))
+
+
+def search_trial(
+    detector: nn.Module, trial: Trial, *, settings: NoduleSettings | None = None
+) -> tuple[Mark, ...]:
+    """Return the marks of a detector on a trial, down to a probability of 0.01.
+
+    Args:
+        settings: How the scan is searched, if not as usual.
+    """
+    from medvit.inference.nodules import NoduleSettings, detect_nodules
+    from medvit.io.pyramids import hold_pyramid
+
+    found = detect_nodules(
+        hold_pyramid(trial.volume),
+        detector,
+        settings=settings or NoduleSettings(min_probability=LEAST_PROBABILITY),
+    )
+    return tuple(
+        Mark(trial.name, *nodule.centre_lps_mm, nodule.probability) for nodule in found.nodules
+    )
 
 
 def measure(
@@ -109,24 +138,16 @@ def measure(
     Args:
         progress: Told how many trials are done.
     """
-    from medvit.inference.nodules import NoduleSettings, detect_nodules
-    from medvit.io.pyramids import hold_pyramid
-
     marks: list[Mark] = []
     planted: list[Annotation] = []
     excluded: list[Annotation] = []
     names: list[str] = []
-    settings = NoduleSettings(min_probability=0.01)
     for number, make in enumerate(trials, start=1):
         trial = make()
         names.append(trial.name)
-        pyramid = hold_pyramid(trial.volume)
         planted += trial.planted
         excluded += trial.excluded
-        marks += [
-            Mark(trial.name, *nodule.centre_lps_mm, nodule.probability)
-            for nodule in detect_nodules(pyramid, detector, settings=settings).nodules
-        ]
+        marks += search_trial(detector, trial)
         if progress is not None:
             progress(number)
     result = froc(marks, planted, excluded=excluded, series=names)
