@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from medvit.data.insertion import KINDS, NoduleSpec, draw_nodule, insert_nodule
+from medvit.data.insertion import insert_nodule
+from medvit.data.nodule_spec import KINDS, NoduleSpec, draw_nodule
 from medvit.data.phantom import Phantom, draw_phantom, make_phantom
 from medvit.data.surface_phantom import LABELS, make_surface
 from medvit.io.readers import open_volume

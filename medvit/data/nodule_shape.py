@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -71,7 +72,7 @@ def draw_shape(
     )
 
 
-def cover(shape: Shape, offsets_mm: tuple[Floats, Floats, Floats], *, edge_mm: float) -> Floats:
+def cover(shape: Shape, offsets_mm: tuple[Floats, Floats, Floats], edge_mm: float) -> Floats:
     """Return how much of each point, taken as `edge_mm` wide, lies inside the outline.
 
     Args:
@@ -100,20 +101,30 @@ def cover(shape: Shape, offsets_mm: tuple[Floats, Floats, Floats], *, edge_mm: f
     return covered
 
 
-def blurred_cover(
-    shape: Shape,
-    *,
-    first_mm: Triple,
-    counts: tuple[int, int, int],
-    spacing_mm: Triple,
-    psf_fwhm_mm: Triple,
-) -> Floats:
-    """Return the share of lesion in each voxel of a box, as a scanner with this blur sees it.
+@dataclass(frozen=True, slots=True)
+class Raster:
+    """The voxels of a box about a lesion, and the scanner that sees them.
 
-    Args:
+    Attributes:
         first_mm: Offset of the first voxel from the lesion's centre, (z, y, x).
         counts: Voxels of the box.
+        spacing_mm: Spacing (z, y, x).
+        psf_fwhm_mm: Blur (z, y, x).
     """
+
+    first_mm: Triple
+    counts: tuple[int, int, int]
+    spacing_mm: Triple
+    psf_fwhm_mm: Triple
+
+
+Cover = Callable[[tuple[Floats, Floats, Floats], float], Floats]
+"""The share inside at open grids of offsets from the centre, for points of a width in mm."""
+
+
+def blurred_cover(covered: Cover, raster: Raster) -> Floats:
+    """Return the share of lesion in each voxel of a box, as a scanner with this blur sees it."""
+    spacing_mm, psf_fwhm_mm, counts = raster.spacing_mm, raster.psf_fwhm_mm, raster.counts
     offsets: list[Floats] = []
     sigmas, steps = [], []
     for axis in range(3):
@@ -126,12 +137,12 @@ def blurred_cover(
         shape_of_axis = [1, 1, 1]
         shape_of_axis[axis] = len(points)
         offsets.append(
-            (first_mm[axis] + points * pitch_mm).astype(np.float32).reshape(shape_of_axis)
+            (raster.first_mm[axis] + points * pitch_mm).astype(np.float32).reshape(shape_of_axis)
         )
         sigmas.append(psf_fwhm_mm[axis] / FWHM_PER_SIGMA / pitch_mm)
         steps.append(slice(margin, margin + (counts[axis] - 1) * fine + 1, fine))
     edge_mm = min(FINEST_MM, *spacing_mm)
-    sharp = cover(shape, (offsets[0], offsets[1], offsets[2]), edge_mm=edge_mm)
+    sharp = covered((offsets[0], offsets[1], offsets[2]), edge_mm)
     seen = ndimage.gaussian_filter(sharp, sigmas, mode="constant", truncate=3)
     sampled: Floats = seen[tuple(steps)]
     return sampled

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TypedDict
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,16 +14,10 @@ from medvit.data.chest.fields import Floats, Space, filled, refine
 from medvit.data.chest.parenchyma import draw_fissures, draw_lines, draw_lines_into, lung_hu
 from medvit.data.chest.scanner import add_noise, blur, sharpen
 from medvit.data.chest.skeleton import Skeleton, draw_skeleton
-from medvit.data.insertion import (
-    SITE_KINDS,
-    SITE_SHARES,
-    Kind,
-    NoduleSpec,
-    SiteKind,
-    draw_nodule,
-    find_site,
-    insert_nodule,
-)
+from medvit.data.distractors import DistractorKind, draw_distractor, insert_distractor
+from medvit.data.insertion import insert_nodule
+from medvit.data.nodule_sites import SiteKind, draw_site_kind, find_site
+from medvit.data.nodule_spec import Kind, NoduleSpec, draw_nodule
 from medvit.geometry import Affine, affine_from, index_to_lps
 
 Triple = tuple[float, float, float]
@@ -47,6 +42,7 @@ class PhantomSpec:
         sharpness: 0 for a soft tissue kernel, 1 for a lung kernel.
         noise_sd_hu: Spread of the noise.
         n_nodules: Nodules to be planted.
+        n_distractors: Things to be planted that are no nodules.
     """
 
     body: Body
@@ -57,6 +53,7 @@ class PhantomSpec:
     sharpness: float
     noise_sd_hu: float
     n_nodules: int
+    n_distractors: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +64,14 @@ class PlantedNodule:
     diameter_mm: float
     kind: Kind
     site: SiteKind
+
+
+@dataclass(frozen=True, slots=True)
+class PlantedDistractor:
+    """Something at a known place that is no nodule; the centre is (x, y, z) in LPS mm."""
+
+    centre_lps_mm: Triple
+    kind: DistractorKind
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +88,7 @@ class Phantom:
     spacing_mm: Triple
     affine_lps: Affine
     nodules: tuple[PlantedNodule, ...]
+    distractors: tuple[PlantedDistractor, ...] = ()
 
 
 def draw_phantom(
@@ -101,9 +107,10 @@ def draw_phantom(
         shape: Voxels to scan, centred on the lungs; by default all of both lungs
             and a margin drawn at random, or, in one scan of ten without a given
             spacing, a slab of it.
-        n_nodules: By default 1 to 6.
+        n_nodules: By default 1 to 6; as many distractors are planted.
     """
     body = draw_body(rng)
+    count = int(rng.integers(1, 7)) if n_nodules is None else n_nodules
     low, high = _lung_box(body)
     margin = np.array([rng.uniform(4, 14), rng.uniform(12, 40), rng.uniform(12, 40)])
     middle = (low + high) / 2 + np.array([0, rng.uniform(-6, 6), rng.uniform(-6, 6)])
@@ -130,14 +137,15 @@ def draw_phantom(
         (max(spacing_mm[0], float(rng.uniform(0.8, 1.5))), in_plane_mm, in_plane_mm),
         sharpness,
         float(rng.uniform(9, 22) + 14 * sharpness * rng.random()),
-        int(rng.integers(1, 7)) if n_nodules is None else n_nodules,
+        count,
+        count,
     )
 
 
 def make_phantom(spec: PhantomSpec, rng: np.random.Generator) -> Phantom:
     """Make the voxels of a phantom and plant its nodules."""
     hu, lungs = _draw_chest(spec, rng)
-    nodules = _plant(hu, lungs, spec, rng)
+    nodules, distractors = _plant(hu, lungs, spec, rng)
     add_noise(
         hu, step_mm=spec.spacing_mm, sd_hu=spec.noise_sd_hu, sharpness=spec.sharpness, rng=rng
     )
@@ -151,6 +159,7 @@ def make_phantom(spec: PhantomSpec, rng: np.random.Generator) -> Phantom:
         spec.spacing_mm,
         affine,
         tuple(_planted(nodule, site, affine) for nodule, site in nodules),
+        tuple(PlantedDistractor(_lps(at, affine), kind) for kind, at in distractors),
     )
 
 
@@ -201,29 +210,43 @@ def _draw_bones(
 
 def _plant(
     hu: Floats, lungs: NDArray[np.bool_], spec: PhantomSpec, rng: np.random.Generator
-) -> list[tuple[NoduleSpec, SiteKind]]:
-    """Put nodules in, each clear of the others; stop after many misses."""
+) -> tuple[list[tuple[NoduleSpec, SiteKind]], list[tuple[DistractorKind, Triple]]]:
+    """Put nodules in, then as many distractors, each clear of the others; stop after many misses.
+
+    A kind of place that is not found is tried again, so that kinds keep their shares.
+    """
     planted: list[tuple[NoduleSpec, SiteKind]] = []
+    decoys: list[tuple[DistractorKind, Triple]] = []
+    free = lungs.copy()
+    scanner = _Scan(spacing_mm=spec.spacing_mm, psf_fwhm_mm=spec.psf_fwhm_mm, noise_sd_hu=0)
     for _ in range(20 * spec.n_nodules):
         if len(planted) == spec.n_nodules:
             break
-        kind = SITE_KINDS[int(rng.choice(3, p=SITE_SHARES))]
-        site = find_site(rng, hu, lungs, kind=kind, spacing_mm=spec.spacing_mm)
+        kind = draw_site_kind(rng)
+        site = find_site(rng, hu, free, kind=kind, spacing_mm=spec.spacing_mm)
         if site is None:
             continue
         nodule = draw_nodule(rng, centre_index_zyx=site)
         if not all(_is_clear(nodule, other, spec.spacing_mm) for other, _ in planted):
             continue
-        insert_nodule(
-            hu,
-            nodule,
-            spacing_mm=spec.spacing_mm,
-            psf_fwhm_mm=spec.psf_fwhm_mm,
-            noise_sd_hu=0,
-            rng=rng,
-        )
+        insert_nodule(hu, nodule, **scanner, rng=rng)
         planted.append((nodule, kind))
-    return planted
+    for nodule, _ in planted:
+        _clear(free, nodule, spec.spacing_mm)
+    for _ in range(3 * spec.n_distractors):
+        if len(decoys) == spec.n_distractors:
+            break
+        decoy = draw_distractor(rng, hu, free, spacing_mm=spec.spacing_mm)
+        if decoy is not None:
+            insert_distractor(hu, decoy, **scanner, rng=rng)
+            decoys.append((decoy.kind, decoy.centre_index_zyx))
+    return planted, decoys
+
+
+class _Scan(TypedDict):
+    spacing_mm: Triple
+    psf_fwhm_mm: Triple
+    noise_sd_hu: float
 
 
 def _is_clear(one: NoduleSpec, other: NoduleSpec, spacing_mm: Triple) -> bool:
@@ -231,9 +254,24 @@ def _is_clear(one: NoduleSpec, other: NoduleSpec, spacing_mm: Triple) -> bool:
     return float(np.linalg.norm(apart)) > (one.diameter_mm + other.diameter_mm) / 2 + 8
 
 
+def _clear(free: NDArray[np.bool_], nodule: NoduleSpec, spacing_mm: Triple) -> None:
+    """Take a ball around a nodule, with room for a distractor, out of a mask, in place."""
+    axes = np.ogrid[tuple(slice(0, length) for length in free.shape)]
+    away_mm2 = sum(
+        ((axis - at) * mm) ** 2
+        for axis, at, mm in zip(axes, nodule.centre_index_zyx, spacing_mm, strict=True)
+    )
+    free[np.asarray(away_mm2 <= (nodule.diameter_mm / 2 + 18) ** 2)] = False
+
+
 def _planted(nodule: NoduleSpec, site: SiteKind, affine: Affine) -> PlantedNodule:
-    x, y, z = (float(value) for value in index_to_lps(affine, nodule.centre_index_zyx))
-    return PlantedNodule((x, y, z), nodule.diameter_mm, nodule.kind, site)
+    centre = _lps(nodule.centre_index_zyx, affine)
+    return PlantedNodule(centre, nodule.diameter_mm, nodule.kind, site)
+
+
+def _lps(index_zyx: Triple, affine: Affine) -> Triple:
+    x, y, z = (float(value) for value in index_to_lps(affine, index_zyx))
+    return x, y, z
 
 
 def _lung_box(body: Body) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
