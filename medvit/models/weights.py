@@ -11,9 +11,10 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 from torch import nn
 
+from medvit import atomic
 from medvit.errors import ModelError
 from medvit.models.builders import build_model
 
@@ -82,9 +83,9 @@ def save_model(folder: Path, module: nn.Module, card: ModelCard) -> ModelCard:
     draft = Path(tempfile.mkdtemp(prefix=".draft-", dir=folder.parent))
     try:
         tensors = {key: value.detach().contiguous() for key, value in module.state_dict().items()}
-        save_file(tensors, draft / WEIGHTS_FILE)
+        atomic.write_bytes(draft / WEIGHTS_FILE, save(tensors))
         card = card.model_copy(update={"weights_sha256": file_sha256(draft / WEIGHTS_FILE)})
-        (draft / CARD_FILE).write_text(card.model_dump_json(indent=2) + "\n", encoding="utf-8")
+        atomic.write_text(draft / CARD_FILE, card.model_dump_json(indent=2) + "\n")
         draft.chmod(0o755)
         draft.replace(folder)
     finally:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -47,6 +48,17 @@ def test_a_version_is_never_overwritten(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match=r"1 exists, and a model version is never overwritten"):
         saved(tmp_path / "1")
     assert [path.name for path in tmp_path.iterdir()] == ["1"]
+
+
+@pytest.mark.skipif(os.name != "posix", reason="asks for permissions of POSIX")
+def test_whoever_may_read_the_folder_may_read_the_weights(tmp_path: Path) -> None:
+    before = os.umask(0o022)
+    try:
+        saved(tmp_path / "1")
+    finally:
+        os.umask(before)
+    modes = {path.name: path.stat().st_mode & 0o777 for path in (tmp_path / "1").iterdir()}
+    assert modes == {WEIGHTS_FILE: 0o644, CARD_FILE: 0o644}
 
 
 def test_altered_weights_are_refused(tmp_path: Path) -> None:
