@@ -1,161 +1,240 @@
-"""The shipped nodule detector on cases it was not trained on, beside a classical blob detector.
+"""The shipped nodule detector on cases it was not trained on, beside its rivals.
 
-Unseen phantoms, nodules put into a real scan of a patient it has not seen
-(LIDC-IDRI-0001), and that patient's own nodule. Made nodules are not patients: none
-of these figures says how it does in a clinic.
+Unseen phantoms; nodules put into scans of patients it has not seen; and the real
+findings at hand, one by one. Rivals: a convolutional baseline of equal cost (a
+model trained by the same command with `model.backbone=segresnet_small`), and a
+classical blob detector. Made nodules are not patients: none of these figures says
+how it does in a clinic.
+
+Every searched scan is kept in `--work`, so an interrupted run goes on.
 """
 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable
-from dataclasses import asdict
-from functools import partial
+import json
+import os
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import asdict, dataclass, replace
+from functools import cache, partial
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from blobs import Blobs
 from claims import Claim, write_claims
-from numpy.typing import NDArray
-from scipy import ndimage
-from torch import Tensor, nn
+from rich.progress import track
 
 from medvit.inference.nodules import detect_nodules
 from medvit.io.discover import discover
 from medvit.io.pyramids import hold_pyramid
 from medvit.io.readers import open_volume
-from medvit.metrics.froc import bootstrap_froc
-from medvit.models.heads.centre import CentreMaps
+from medvit.metrics.froc import (
+    Annotation,
+    Mark,
+    bootstrap_froc,
+    froc_by_diameter,
+    froc_of,
+    match_scans,
+)
 from medvit.models.weights import load_model
 from medvit.registry.registry import find_model
 from medvit.volume.volume import Volume
-from pipelines.nodule_evaluation import Outcome, Trial, insertion_trial, measure, phantom_trial
+from pipelines.nodule_evaluation import Trial, insertion_trial, phantom_trial, search_trial
 
-LIDC = Path(__file__).resolve().parents[2] / "shared/data/ct/lidc/LIDC-IDRI-0001"
+SCANS = Path(__file__).resolve().parents[2] / "shared/data/ct"
 FIRST_SEED = 5000
-REAL_NODULE = (56.208, 86.343, -115.868, 23.35)  # LUNA16 annotations, LPS mm
+BLOBS = "blobs"
+FP_AT = 5
+"""Place of 4 false marks a scan among the seven rates."""
+
+LIDC_NODULE = (56.208, 86.343, -115.868, 23.35)
+"""LUNA16's annotation of LIDC-IDRI-0001, LPS mm."""
+
+TUMOUR = (-62.0, -100.0, 212.0, 92.0)
+"""What the ten boxes of Lung-PET-CT-Dx A0002 enclose, LPS mm."""
 
 
-class Blobs(nn.Module):
-    """Scale-normalised Laplacian of Gaussian (Lindeberg 1998) at 1 mm, the rival.
+@dataclass(frozen=True, slots=True)
+class Host:
+    """A scan that nodules are put into; `known` are lesions it has, LPS mm."""
 
-    The score is the depth of the best response; the diameter follows from its scale,
-    2 * sqrt(3) * sigma.
-    """
-
-    SIGMAS_MM = (1.0, 1.6, 2.5, 4.0, 6.3)
-    stride = 2
-
-    def forward(self, x: Tensor) -> CentreMaps:
-        """Return maps over cells of 2 voxels."""
-        volume = np.clip(x[0, 0].numpy() * 1.4, 0, 1)  # -1000..0 HU
-        responses = np.stack(
-            [-(sigma**2) * ndimage.gaussian_laplace(volume, sigma) for sigma in self.SIGMAS_MM]
-        )
-        best = responses.argmax(axis=0)
-        depth = responses.max(axis=0)
-        cells, places = _strongest(depth)
-        sigma = np.array(self.SIGMAS_MM)[best].ravel()[places]
-        offset = np.stack(np.unravel_index(places, depth.shape)).astype(np.float32)
-        grid = np.stack(np.indices(cells.shape))
-        offset = (offset + 0.5) / 2 - 0.5 - grid
-        heat = np.log(np.maximum(cells, 1e-6) / np.maximum(1 - cells, 1e-6))
-        diameter = np.log(2 * np.sqrt(3) * sigma)
-        return CentreMaps(_map(heat[None]), _map(diameter[None]), _map(offset))
+    folder: str
+    nodules: int
+    known: tuple[tuple[float, float, float, float], ...] = ()
 
 
-def _strongest(depth: NDArray[np.float32]) -> tuple[NDArray[Any], NDArray[Any]]:
-    """Return the strongest voxel of each 2x2x2 cell and its flat index."""
-    d, h, w = (length // 2 for length in depth.shape)
-    index = np.arange(depth.size).reshape(depth.shape)
-
-    def cells(a: NDArray[Any]) -> NDArray[Any]:
-        return a.reshape(d, 2, h, 2, w, 2).transpose(0, 2, 4, 1, 3, 5).reshape(d, h, w, 8)
-
-    pick = cells(depth).argmax(axis=-1)[..., None]
-    strongest = np.take_along_axis(cells(depth), pick, -1)[..., 0]
-    return strongest, np.take_along_axis(cells(index), pick, -1)[..., 0]
-
-
-def _map(values: NDArray[Any]) -> Tensor:
-    return torch.from_numpy(np.ascontiguousarray(values, dtype=np.float32))[None]
+HOSTS = {
+    "lidc-0001": Host("lidc/LIDC-IDRI-0001", 4, (LIDC_NODULE,)),
+    "chest99": Host("chest99", 6),
+}
+REAL = {
+    "LIDC-IDRI-0001": ("lidc/LIDC-IDRI-0001", LIDC_NODULE),
+    "Lung-PET-CT-Dx A0002 (trained on as background, its tumour left out of the loss)": (
+        "lung_pet_ct_dx/A0002/series3_B40f",
+        TUMOUR,
+    ),
+    "chest99 (no annotation)": ("chest99", None),
+}
 
 
-def lidc_volume() -> Volume:
-    return open_volume(next(case for case in discover(LIDC).cases if case.kind == "ct"))
+def open_scan(folder: str) -> Volume:
+    return open_volume(next(case for case in discover(SCANS / folder).cases if case.kind == "ct"))
 
 
-def lidc_trial(number: int) -> Trial:
-    return insertion_trial(
-        lidc_volume(),
-        name=f"lidc-0001-{number}",
-        count=5,
-        rng=np.random.default_rng(FIRST_SEED + number),
-        excluded=[REAL_NODULE],
-    )
+def make_trial(name: str) -> Trial:
+    kind, number = name.rsplit("/", 1)
+    if kind == "phantom":
+        return replace(phantom_trial(FIRST_SEED + int(number)), name=name)
+    host = HOSTS[kind]
+    rng = np.random.default_rng([FIRST_SEED, int(number)])
+    volume = open_scan(host.folder)
+    return insertion_trial(volume, name=name, count=host.nodules, rng=rng, excluded=host.known)
 
 
-def real_nodule(model: nn.Module) -> dict[str, float | None]:
-    """Return the best mark inside the real nodule, and the marks that are more probable."""
-    marks = detect_nodules(hold_pyramid(lidc_volume()), model).nodules
-    x, y, z, diameter_mm = REAL_NODULE
-    for rank, mark in enumerate(marks):
-        away_mm = float(np.linalg.norm(np.array(mark.centre_lps_mm) - (x, y, z)))
-        if away_mm < diameter_mm / 2:
-            return {
-                "probability": round(mark.probability, 4),
-                "distance_mm": round(away_mm, 2),
-                "diameter_mm": round(mark.diameter_mm, 2),
-                "annotated_diameter_mm": diameter_mm,
-                "more_probable_marks": rank,
-                "marks": len(marks),
+@cache
+def detector(model: str) -> torch.nn.Module:
+    torch.set_num_threads(1)
+    if model == BLOBS:
+        return Blobs().eval()
+    module, _ = load_model(find_model(model, task="nodule").folder)
+    return module
+
+
+def search(name: str, *, models: Sequence[str]) -> dict[str, Any]:
+    """Make one trial and let every model search it."""
+    trial = make_trial(name)
+    return {
+        "name": name,
+        "planted": [asdict(row) for row in trial.planted],
+        "kinds": list(trial.kinds),
+        "excluded": [asdict(row) for row in trial.excluded],
+        "marks": {
+            model: [asdict(mark) for mark in search_trial(detector(model), trial)]
+            for model in models
+        },
+    }
+
+
+def searched(names: Sequence[str], models: Sequence[str], work: Path) -> dict[str, dict[str, Any]]:
+    """Return every trial with its marks; those of an earlier run are taken from `work`."""
+    work.mkdir(parents=True, exist_ok=True)
+    journal = work / "trials.jsonl"
+    lines = journal.read_text("utf-8").splitlines() if journal.exists() else []
+    done = {row["name"]: row for row in map(json.loads, lines)}
+    done = {name: row for name, row in done.items() if set(models) <= set(row["marks"])}
+    todo = [name for name in names if name not in done]
+    spawned = get_context("spawn")
+    with (
+        ProcessPoolExecutor(os.cpu_count(), mp_context=spawned) as pool,
+        journal.open("a", encoding="utf-8") as file,
+    ):
+        rows = pool.map(partial(search, models=models), todo)
+        for row in track(rows, "scans", total=len(todo)):
+            file.write(json.dumps(row) + "\n")
+            file.flush()
+            done[row["name"]] = row
+    return {name: done[name] for name in names}
+
+
+def figures(rows: Sequence[dict[str, Any]], model: str) -> dict[str, Any]:
+    """Score one model: FROC with its band, by size and by what nodules are made of."""
+    planted = [Annotation(**each) for row in rows for each in row["planted"]]
+    kinds = [kind for row in rows for kind in row["kinds"]]
+    excluded = [Annotation(**each) for row in rows for each in row["excluded"]]
+    marks = [Mark(**each) for row in rows for each in row["marks"][model]]
+    names = [row["name"] for row in rows]
+    matches = match_scans(marks, planted, excluded=excluded, series=names)
+    by_kind = {}
+    for kind in sorted(set(kinds)):
+        own = [each for each, made_of in zip(planted, kinds, strict=True) if made_of == kind]
+        others = [each for each, made_of in zip(planted, kinds, strict=True) if made_of != kind]
+        part = match_scans(marks, own, excluded=[*excluded, *others], series=names)
+        by_kind[kind] = {"nodules": len(own), **_brief(froc_of(part))}
+    band = bootstrap_froc(matches, rng=np.random.default_rng(0))
+    sizes = froc_by_diameter(matches, rng=np.random.default_rng(0))
+    return {
+        **asdict(froc_of(matches)),
+        "cpm_95": band.cpm,
+        "sensitivity_95": band.sensitivity,
+        "by_size": {
+            size.name: {"nodules": size.result.n_annotations, **_brief(size.result)}
+            for size in sizes
+        },
+        "by_kind": by_kind,
+    }
+
+
+def _brief(result: Any) -> dict[str, float]:
+    return {
+        "cpm": round(result.cpm, 4),
+        "sensitivity_at_1": round(result.sensitivity[3], 4),
+        "sensitivity_at_4": round(result.sensitivity[FP_AT], 4),
+        "max_sensitivity": round(result.max_sensitivity, 4),
+    }
+
+
+def real_findings(model: str) -> Iterator[dict[str, Any]]:
+    """Search the real scans; tell the rank of the annotated finding, and list all marks."""
+    for name, (folder, finding) in REAL.items():
+        marks = detect_nodules(hold_pyramid(open_scan(folder)), detector(model)).nodules
+        listed = [
+            {
+                "centre_lps_mm": [round(x, 1) for x in mark.centre_lps_mm],
+                "diameter_mm": round(mark.diameter_mm, 1),
+                "probability": round(mark.probability, 3),
             }
-    return {"probability": None, "marks": len(marks)}
-
-
-def described(outcome: Outcome) -> dict[str, Any]:
-    band = bootstrap_froc(list(outcome.matches), rng=np.random.default_rng(0))
-    return {**asdict(outcome.froc), "cpm_95": band.cpm}
+            for mark in marks
+        ]
+        row: dict[str, Any] = {"scan": name, "marks": len(marks), "first_marks": listed[:10]}
+        if finding is not None:
+            away = [float(np.linalg.norm(np.array(m.centre_lps_mm) - finding[:3])) for m in marks]
+            inside = [rank for rank, mm in enumerate(away, 1) if mm < finding[3] / 2]
+            row |= {
+                "annotated_diameter_mm": finding[3],
+                "rank": inside[0] if inside else None,
+                "distance_mm": round(away[inside[0] - 1], 2) if inside else None,
+            }
+        yield row
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--phantoms", type=int, default=20)
-    parser.add_argument("--insertions", type=int, default=10)
+    parser.add_argument("--phantoms", type=int, default=60)
+    parser.add_argument("--insertions", type=int, default=40, help="scans, over all hosts")
     parser.add_argument("--model", default="nodule-swin3d")
+    parser.add_argument("--baseline", help="a registered convolutional detector")
+    parser.add_argument("--work", type=Path, default=Path("medvit-workspace/bench-nodules"))
     given = parser.parse_args()
-    version = find_model(given.model, task="nodule")
-    detector, _ = load_model(version.folder)
-    sets: dict[str, list[Callable[[], Trial]]] = {
-        "unseen phantoms": [
-            partial(phantom_trial, FIRST_SEED + number) for number in range(given.phantoms)
+    hosts = [name for name, host in HOSTS.items() if (SCANS / host.folder).is_dir()]
+    sets = {
+        "unseen phantoms": [f"phantom/{number}" for number in range(given.phantoms)],
+        "insertions in unseen patients": [
+            f"{hosts[number % len(hosts)]}/{number}" for number in range(given.insertions) if hosts
         ],
     }
-    if LIDC.is_dir():
-        sets["insertions in an unseen patient"] = [
-            partial(lidc_trial, number) for number in range(given.insertions)
-        ]
+    models = [given.model, *([given.baseline] if given.baseline else []), BLOBS]
+    rival = given.baseline or BLOBS
     claims, tables = [], {}
-    for name, trials in sets.items():
-        ours, theirs = measure(detector, trials), measure(Blobs().eval(), trials)
-        tables[name] = {"medvit": described(ours), "blobs": described(theirs)}
-        rival = "Laplacian of Gaussian"
-        claims += [
-            Claim(
-                f"CPM, {name}", round(ours.froc.cpm, 4), "", rival, round(theirs.froc.cpm, 4), 0.95
-            ),
-            Claim(
-                f"sensitivity at 4 FP a scan, {name}",
-                round(ours.froc.sensitivity[5], 4),
-                "",
-                rival,
-                round(theirs.froc.sensitivity[5], 4),
-                0.982,
-            ),
-        ]
-    real = real_nodule(detector) if LIDC.is_dir() else None
-    write_claims("nodules", claims, model=version.reference, tables=tables, real_nodule=real)
+    found = searched([name for names in sets.values() for name in names], models, given.work)
+    for title, names in sets.items():
+        if not names:
+            continue
+        rows = [found[name] for name in names]
+        tables[title] = {model: figures(rows, model) for model in models}
+        ours, theirs = tables[title][given.model], tables[title][rival]
+        for what, target, value in (
+            ("CPM", 0.95, lambda table: table["cpm"]),
+            ("sensitivity at 4 FP a scan", 0.982, lambda table: table["sensitivity"][FP_AT]),
+        ):
+            pair = (round(value(ours), 4), round(value(theirs), 4))
+            claims.append(Claim(f"{what}, {title}", pair[0], "", rival, pair[1], target))
+    version = find_model(given.model, task="nodule")
+    real = list(real_findings(given.model)) if hosts else []
+    write_claims("nodules", claims, model=version.reference, tables=tables, real=real)
 
 
 if __name__ == "__main__":
