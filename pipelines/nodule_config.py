@@ -85,7 +85,14 @@ class TrainSettings(Settings):
     crop_side: int = Field(64, ge=32, multiple_of=32, description="voxels of 1 mm")
     max_minutes: float | None = Field(None, gt=0)
     seed: int = Field(7, ge=0)
-    workers: int = Field(1, ge=0, description="processes that draw crops")
+    workers: int = Field(1, ge=0, description="processes that draw crops, for each device")
+    devices: int = Field(1, ge=1, description="processes that train, each on a device of its own")
+    precision: Literal["auto", "32-true", "bf16-mixed", "16-mixed"] = Field(
+        "auto", description="auto: bf16-mixed where crops are large enough for it"
+    )
+    ema_decay: float = Field(
+        0.998, ge=0, lt=1, description="share of the mean of weights that a step keeps; 0: none"
+    )
     progressive: tuple[PhaseSettings, ...] = Field((), description="coarse phases first; none: off")
 
     @model_validator(mode="after")

@@ -16,7 +16,7 @@ from pipelines.training_run import close_run, find_weights, open_run, register
 if TYPE_CHECKING:
     from torch.utils.data import DataLoader
 
-    from medvit.learn.fit import FitSettings, Progress
+    from medvit.learn.fit import FitSettings, Precision, Progress
     from medvit.models.heads.centre import NoduleDetector
     from medvit.models.swin3d import Merging, Swin3d
     from medvit.models.weights import ModelCard
@@ -124,14 +124,16 @@ def _fit_settings(train: TrainSettings) -> FitSettings:
     from medvit.learn.fit import FitSettings
 
     smallest = min(phase.side or train.crop_side for phase in train.progressive or (WHOLE,))
-
+    automatic: Precision = "bf16-mixed" if smallest >= LEAST_BF16_SIDE else "32-true"
     return FitSettings(
         epochs=train.epochs,
         lr=train.lr,
         weight_decay=train.weight_decay,
         max_minutes=train.max_minutes,
         seed=train.seed,
-        precision="bf16-mixed" if smallest >= LEAST_BF16_SIDE else "32-true",
+        precision=automatic if train.precision == "auto" else train.precision,
+        devices=train.devices,
+        ema_decay=train.ema_decay or None,
     )
 
 

@@ -3,26 +3,35 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy import ndimage
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from medvit.data.crop_augmentation import (
+    Crop,
+    CropSettings,
+    Rows,
+    apply_scale,
+    augment,
+    draw_scale,
+    side_before,
+)
+from medvit.data.distractors import draw_distractor, insert_distractor
 from medvit.data.draws import DrawKey
-from medvit.data.insertion import draw_nodule, draw_site, insert_nodule, insert_sham
+from medvit.data.insertion import insert_nodule
+from medvit.data.nodule_sites import draw_site
+from medvit.data.nodule_spec import draw_nodule
 from medvit.data.packed_mask import PackedMask
 from medvit.volume.volume import AIR_HU, Hu
 
 LOW_HU, HIGH_HU = -1000.0, 400.0
 HIGHEST_HU = 3071.0
 """Metal beyond 12 bits says nothing more, and would outshine all that is blurred with it."""
-
-Rows = NDArray[np.float32]  # (k, 4): centre (z, y, x) in voxels, diameter in mm
 
 
 class Voxels(Protocol):
@@ -55,34 +64,6 @@ class Background:
     psf_fwhm_mm: tuple[float, float, float]
     noise_sd_hu: float
     ignored: Rows = field(default_factory=lambda: np.zeros((0, 4), np.float32))
-
-
-@dataclass(frozen=True, slots=True)
-class CropSettings:
-    """How crops are drawn.
-
-    Attributes:
-        side: Voxels on a side.
-        most_nodules: Nodules in a crop are drawn uniformly from 0 to this.
-        most_shams: Insertions of plain parenchyma, to be told from nodules.
-        cut_share: Share of crops in which the scan ends inside the crop.
-        thick_share: Share of crops smeared along z as by thick slices.
-    """
-
-    side: int = 64
-    most_nodules: int = 6
-    most_shams: int = 2
-    cut_share: float = 0.15
-    thick_share: float = 0.2
-
-
-@dataclass(slots=True)
-class Crop:
-    """One training item; `nodules` and `ignored` are rows as in `Rows`."""
-
-    hu: NDArray[np.float32]
-    nodules: Rows
-    ignored: Rows
 
 
 class NoduleItem(NamedTuple):
@@ -122,8 +103,12 @@ class NoduleCrops(Dataset[NoduleItem]):
         phase = self.phases[key.phase]
         rng = np.random.default_rng((self.seed, key.number))
         background = phase.backgrounds[int(rng.integers(len(phase.backgrounds)))]
-        crop = draw_crop(background, phase.settings, rng)
-        augment(crop, background, phase.settings, rng)
+        settings = phase.settings
+        scale = draw_scale(settings, rng)
+        before = replace(settings, side=side_before(scale, settings.side))
+        crop = draw_crop(background, before, rng)
+        apply_scale(crop, scale, side=settings.side)
+        augment(crop, settings, rng, spacing_mm=background.spacing_mm)
         return NoduleItem(
             torch.from_numpy(scale_hu(crop.hu)[None]),
             torch.from_numpy(crop.nodules),
@@ -138,7 +123,7 @@ def scale_hu(hu: NDArray[np.float32]) -> NDArray[np.float32]:
 
 
 def draw_crop(background: Background, settings: CropSettings, rng: np.random.Generator) -> Crop:
-    """Cut a crop that holds some lung and put nodules and shams into it."""
+    """Cut a crop that holds some lung and put distractors and nodules into it."""
     side = settings.side
     start = _draw_start(background, side, rng)
     z, y, x = (slice(int(first), int(first) + side) for first in start)
@@ -148,11 +133,12 @@ def draw_crop(background: Background, settings: CropSettings, rng: np.random.Gen
     ignored[:, :3] -= start
     _clear(free, ignored, background.spacing_mm)
     known: list[list[float]] = []
-    for _ in range(int(rng.integers(settings.most_shams + 1))):
-        site = draw_site(rng, hu, free, spacing_mm=(background.spacing_mm,) * 3)
-        if site is not None:
-            spec = draw_nodule(rng, centre_index_zyx=site)
-            insert_sham(hu, spec, **_scanner(background), rng=rng)
+    for _ in range(int(rng.integers(settings.most_distractors + 1))):
+        decoy = draw_distractor(rng, hu, free, spacing_mm=(background.spacing_mm,) * 3)
+        if decoy is not None:
+            insert_distractor(hu, decoy, **_scanner(background), rng=rng)
+            taken = np.array([[*decoy.centre_index_zyx, decoy.clear_mm]], np.float32)
+            _clear(free, taken, background.spacing_mm)
     for _ in range(int(rng.integers(settings.most_nodules + 1))):
         site = draw_site(rng, hu, free, spacing_mm=(background.spacing_mm,) * 3)
         if site is not None:
@@ -161,32 +147,6 @@ def draw_crop(background: Background, settings: CropSettings, rng: np.random.Gen
             known.append([*spec.centre_index_zyx, spec.diameter_mm])
             _clear(free, np.array(known[-1:], np.float32), background.spacing_mm)
     return Crop(hu, np.array(known, np.float32).reshape(-1, 4), ignored)
-
-
-def augment(
-    crop: Crop, background: Background, settings: CropSettings, rng: np.random.Generator
-) -> None:
-    """Change a crop in place as another scanner or patient would.
-
-    Flips, quarter turns in the axial plane, slice thickness, kernel, noise, HU
-    shift, and an end of the scan inside the crop.
-    """
-    for axis in range(3):
-        if rng.random() < 0.5:
-            _flip(crop, axis)
-    for _ in range(int(rng.integers(4))):
-        _quarter_turn(crop)
-    if rng.random() < settings.thick_share:
-        length = max(1, round(int(rng.integers(2, 7)) / background.spacing_mm))
-        crop.hu = ndimage.uniform_filter1d(crop.hu, length, axis=0, mode="nearest")
-    if rng.random() < 0.4:
-        sigma = rng.uniform(0.2, 0.8) / background.spacing_mm
-        blurred = ndimage.gaussian_filter(crop.hu, (0, sigma, sigma))
-        crop.hu = blurred if rng.random() < 0.5 else 2 * crop.hu - blurred
-    noise = rng.standard_normal(crop.hu.shape, dtype=np.float32)
-    crop.hu = crop.hu + noise * np.float32(rng.uniform(0, 25)) + np.float32(rng.uniform(-15, 15))
-    if rng.random() < settings.cut_share:
-        _cut_end(crop, rng)
 
 
 def collate(items: Sequence[NoduleItem]) -> NoduleBatch:
@@ -228,27 +188,3 @@ def _clear(free: NDArray[np.bool_], rows: Rows, spacing_mm: float) -> None:
         reach = (diameter_mm / 2 + 4) / spacing_mm
         away = sum((axis - at) ** 2 for axis, at in zip(axes, centre, strict=True))
         free[np.asarray(away <= reach**2)] = False
-
-
-def _flip(crop: Crop, axis: int) -> None:
-    last = crop.hu.shape[axis] - 1
-    crop.hu = np.flip(crop.hu, axis)
-    for rows in (crop.nodules, crop.ignored):
-        rows[:, axis] = last - rows[:, axis]
-
-
-def _quarter_turn(crop: Crop) -> None:
-    crop.hu = crop.hu.swapaxes(1, 2)
-    for rows in (crop.nodules, crop.ignored):
-        rows[:, [1, 2]] = rows[:, [2, 1]]
-    _flip(crop, 1)
-
-
-def _cut_end(crop: Crop, rng: np.random.Generator) -> None:
-    """Let the scan begin or end inside the crop; nodules centred beyond are gone."""
-    side = crop.hu.shape[0]
-    high = int(rng.integers(side // 4, side + 1))
-    low = max(0, high - int(rng.integers(12, side)))
-    crop.hu[:low] = crop.hu[high:] = AIR_HU
-    kept = (crop.nodules[:, 0] >= low) & (crop.nodules[:, 0] < high)
-    crop.nodules = crop.nodules[kept]

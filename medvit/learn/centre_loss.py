@@ -5,6 +5,7 @@ CenterNet (Zhou 2019, arXiv 1904.07850), equations 1 and 2, in 3D.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -44,6 +45,7 @@ def centre_targets(
     grid: tuple[int, int, int],
     stride: int,
     spacing_mm: float,
+    device: torch.device | None = None,
 ) -> CentreTargets:
     """Draw targets for a batch.
 
@@ -53,31 +55,33 @@ def centre_targets(
         grid: Cells of a map.
         stride: Voxels on a side of a cell.
         spacing_mm: Side of a voxel.
+        device: Where the targets are wanted; by default on the processor.
     """
     n = len(nodules)
     targets = CentreTargets(
-        heat=torch.zeros(n, 1, *grid),
-        weight=torch.ones(n, 1, *grid),
-        log_diameter=torch.zeros(n, 1, *grid),
-        offset=torch.zeros(n, 3, *grid),
-        near=torch.zeros(n, 1, *grid, dtype=torch.bool),
+        heat=torch.zeros(n, 1, *grid, device=device),
+        weight=torch.ones(n, 1, *grid, device=device),
+        log_diameter=torch.zeros(n, 1, *grid, device=device),
+        offset=torch.zeros(n, 3, *grid, device=device),
+        near=torch.zeros(n, 1, *grid, dtype=torch.bool, device=device),
     )
-    cells = torch.stack(
-        torch.meshgrid(*(torch.arange(side, dtype=torch.float32) for side in grid), indexing="ij")
-    )
+    sides = (torch.arange(side, dtype=torch.float32, device=device) for side in grid)
+    cells = torch.stack(torch.meshgrid(*sides, indexing="ij"))
     cell_mm = stride * spacing_mm
     for item in range(n):
-        for row in ignored[item]:
-            away = _away(cells, row, stride)
-            targets.weight[item, 0][away.norm(dim=0) <= row[3] / 2 / cell_mm + 1] = 0
-        for row in nodules[item]:
-            _draw_nodule(targets, item, _away(cells, row, stride), float(row[3]), cell_mm)
+        for *place, diameter_mm in ignored[item].tolist():
+            away = _away(cells, place, stride)
+            hidden = away.norm(dim=0) <= diameter_mm / 2 / cell_mm + 1
+            targets.weight[item, 0].masked_fill_(hidden, 0)
+        for *place, diameter_mm in nodules[item].tolist():
+            _draw_nodule(targets, item, _away(cells, place, stride), diameter_mm, cell_mm)
     return targets
 
 
-def _away(cells: Tensor, row: Tensor, stride: int) -> Tensor:
-    centre = (row[:3] + 0.5) / stride - 0.5
-    return centre[:, None, None, None] - cells  # (3, z, y, x)
+def _away(cells: Tensor, place: Sequence[float], stride: int) -> Tensor:
+    """Return how far each cell is from a place in voxels: (3, z, y, x), in cells."""
+    centre = cells.new_tensor([(at + 0.5) / stride - 0.5 for at in place])
+    return centre[:, None, None, None] - cells
 
 
 def _draw_nodule(
@@ -88,12 +92,12 @@ def _draw_nodule(
     home = away.abs().amax(0) <= 0.5
     heat = targets.heat[item, 0]
     torch.maximum(heat, bump, out=heat)
-    heat[home] = 1
-    targets.weight[item, 0][home] = 1
+    heat.masked_fill_(home, 1)
+    targets.weight[item, 0].masked_fill_(home, 1)
     near = away.abs().amax(0) <= 1.5
     targets.near[item, 0] |= near
-    targets.log_diameter[item, 0][near] = torch.tensor(diameter_mm).log()
-    targets.offset[item][:, near] = away[:, near]
+    targets.log_diameter[item, 0].masked_fill_(near, math.log(diameter_mm))
+    targets.offset[item] = torch.where(near, away, targets.offset[item])
 
 
 def centre_loss(maps: CentreMaps, targets: CentreTargets) -> dict[str, Tensor]:
@@ -106,9 +110,9 @@ def centre_loss(maps: CentreMaps, targets: CentreTargets) -> dict[str, Tensor]:
     log_p = F.logsigmoid(maps.heat)
     log_not_p = F.logsigmoid(-maps.heat)
     p = maps.heat.sigmoid()
-    found = ((1 - p) ** ALPHA * log_p)[is_centre]
+    found = (1 - p) ** ALPHA * log_p
     rest = (1 - targets.heat) ** BETA * p**ALPHA * log_not_p * targets.weight
-    heat = -(found.sum() + rest[~is_centre].sum()) / is_centre.sum().clamp(min=1)
+    heat = -torch.where(is_centre, found, rest).sum() / is_centre.sum().clamp(min=1)
     near = targets.near.float()
     count = near.sum().clamp(min=1)
     diameter = ((maps.log_diameter - targets.log_diameter).abs() * near).sum() / count

@@ -21,7 +21,9 @@ from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
-Precision = Literal["32-true", "bf16-mixed"]
+from medvit.learn.weight_average import WeightAverage
+
+Precision = Literal["32-true", "bf16-mixed", "16-mixed"]
 CHECKPOINTS = "checkpoints"
 
 
@@ -37,10 +39,13 @@ class FitSettings:
         max_minutes: Wall time, that before a resumption included, after which training
             ends cleanly; None for no limit.
         seed: Seeds dropout and stochastic depth anew at each step.
-        precision: `bf16-mixed` computes products in bfloat16.
+        precision: `bf16-mixed` computes products in bfloat16, `16-mixed` in float16 with
+            scaled losses, which only a GPU does.
         clip_norm: Gradients are scaled down to this norm.
         devices: Processes that train together, each on a device of its own; a batch is
             then a batch on each.
+        ema_decay: The objective ends with a running mean of its weights that keeps this
+            share at each step; None: with its last weights.
     """
 
     epochs: int
@@ -52,6 +57,7 @@ class FitSettings:
     precision: Precision = "32-true"
     clip_norm: float = 1.0
     devices: int = 1
+    ema_decay: float | None = None
 
     def __post_init__(self) -> None:
         if self.epochs < 1 or self.lr <= 0:
@@ -144,13 +150,17 @@ def fit(
         raise ValueError(msg)
     task = _Task(objective, settings=settings)
     watch = _Watch(settings, progress=progress)
-    trainer = _trainer(settings, folder=folder, callbacks=[watch, *observers])
+    average = [] if settings.ema_decay is None else [WeightAverage(settings.ema_decay)]
+    callbacks = [watch, *average, *observers]
+    trainer = _trainer(settings, folder=folder, callbacks=callbacks)
     last = folder / CHECKPOINTS / "last.ckpt"
     with torch.random.fork_rng(), _quiet(), _interrupts():
         resume = last if last.is_file() else None
         trainer.fit(task, batches, ckpt_path=resume, weights_only=True)
     if settings.devices > 1:
-        _bring_back(last, [watch, *observers])
+        _bring_back(last, callbacks)
+    for mean in average:
+        mean.write_to(task)
     return watch.result(trainer)
 
 

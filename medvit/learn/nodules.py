@@ -16,8 +16,8 @@ class NoduleObjective(nn.Module):
         super().__init__()
         self.detector = detector
 
-    def forward(self, batch: NoduleBatch) -> Tensor:
-        """Return the loss, a scalar."""
+    def forward(self, batch: NoduleBatch) -> dict[str, Tensor]:
+        """Return the `loss` and its parts, scalars."""
         maps = self.detector(batch.pixels)
         depth, height, width = maps.heat.shape[2:]
         targets = centre_targets(
@@ -26,5 +26,6 @@ class NoduleObjective(nn.Module):
             grid=(depth, height, width),
             stride=self.detector.stride,
             spacing_mm=batch.spacing_mm,
+            device=maps.heat.device,
         )
-        return centre_loss(maps, targets)["loss"]
+        return centre_loss(maps, targets)

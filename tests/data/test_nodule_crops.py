@@ -7,14 +7,12 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
+from medvit.data.crop_augmentation import Crop, CropSettings, augment
 from medvit.data.draws import DrawKey
 from medvit.data.nodule_crops import (
     Background,
-    Crop,
     CropPhase,
-    CropSettings,
     NoduleCrops,
-    augment,
     collate,
     draw_crop,
     scale_hu,
@@ -59,7 +57,7 @@ def test_nodules_stay_under_their_labels_through_flips_and_turns(seed: int) -> N
     rng = np.random.default_rng(seed)
     background = lung_block()
     crop = draw_crop(background, PLAIN, rng)
-    augment(crop, background, PLAIN, rng)
+    augment(crop, PLAIN, rng, spacing_mm=1.0)
     assert crop.hu.shape == (32, 32, 32)
     for *centre, _ in crop.nodules:
         assert brightest(crop.hu, np.array(centre)) > -780
@@ -102,7 +100,7 @@ def test_the_objective_draws_targets_at_the_spacing_of_the_batch() -> None:
                 batch.nodules, batch.ignored, grid=grid, stride=2, spacing_mm=spacing_mm
             )
             losses[spacing_mm] = float(centre_loss(maps, targets)["loss"])
-        found = float(NoduleObjective(detector)(batch))
+        found = float(NoduleObjective(detector)(batch)["loss"])
     assert found == losses[2.0]
     assert found != losses[1.0]
 
@@ -118,7 +116,6 @@ def test_nodules_keep_away_from_known_lesions() -> None:
 
 def test_an_end_of_the_scan_takes_its_nodules_along() -> None:
     settings = CropSettings(side=32, cut_share=1, thick_share=0)
-    background = lung_block()
     for seed in range(20):
         rng = np.random.default_rng(seed)
         crop = Crop(
@@ -126,7 +123,7 @@ def test_an_end_of_the_scan_takes_its_nodules_along() -> None:
             np.array([[z, 16, 16, 5] for z in range(32)], np.float32),
             np.zeros((0, 4), np.float32),
         )
-        augment(crop, background, settings, rng)
+        augment(crop, settings, rng, spacing_mm=1.0)
         is_air = (crop.hu == AIR_HU).all(axis=(1, 2))
         assert not is_air[np.rint(crop.nodules[:, 0]).astype(int)].any()
         assert len(crop.nodules) == (~is_air).sum()
@@ -137,7 +134,7 @@ def test_a_crop_is_the_scan_where_nothing_was_put_in() -> None:
     affine = np.array([[0, 0, 1, 0], [0, 1, 0, 0], [1, 0, 0, 0], [0, 0, 0, 1]]) * 1.0
     voxels = VoxelGrid.of(volume_of(ramp, affine), 1.0)
     background = replace(lung_block(), voxels=voxels)
-    settings = CropSettings(side=32, most_nodules=0, most_shams=0)
+    settings = CropSettings(side=32, most_nodules=0, most_distractors=0)
     hu = draw_crop(background, settings, np.random.default_rng(3)).hu
     inside = np.argwhere(hu >= -1000)[0]
     start = np.argwhere(ramp == hu[tuple(inside)])[0] - inside

@@ -77,3 +77,14 @@ def test_heat_loss_equals_a_loop_over_cells() -> None:
     maps = CentreMaps(logits, targets.log_diameter, targets.offset)
     assert centres == 2
     assert float(centre_loss(maps, targets)["heat"]) == pytest.approx(total / 2, rel=1e-4)
+
+
+def test_targets_and_losses_lie_where_the_maps_do() -> None:
+    """The meta device has no values: whatever stayed on the processor would be refused."""
+    rows = [torch.tensor([[5.0, 8.25, 3.0, 6.0]])]
+    targets = centre_targets(
+        rows, rows, grid=GRID, stride=2, spacing_mm=1.0, device=torch.device("meta")
+    )
+    heat = torch.zeros(1, 1, *GRID, device="meta")
+    losses = centre_loss(CentreMaps(heat, heat, heat.expand(1, 3, *GRID)), targets)
+    assert {value.device.type for value in losses.values()} == {"meta"}
