@@ -33,9 +33,7 @@ def mediastinum_distance(axes: Axes, body: Body) -> Floats:
     front = ramp(-y, 0.62 * body.half_depth_mm, 1.05 * body.half_depth_mm)
     half = 4 + wide * (24 + 6 * high + 12 * low) + 24 * low * ramp(-y, 20, 70) + 16 * front
     middle = np.abs(x - 3 - 8 * low) - half
-    r = body.heart_mm
-    heart = ellipsoid(axes, heart_centre(body), (0.86 * r, 0.88 * r, r))
-    out = smooth_min(middle.astype(np.float32), heart, 14)
+    out = smooth_min(middle.astype(np.float32), heart_distance(axes, body), 14)
     for side in (-1, 1):
         hilum = ellipsoid(axes, (-14, 4, side * 33), (27, 19, 16))
         out = smooth_min(out, hilum, 8)
@@ -49,6 +47,29 @@ def mediastinum_distance(axes: Axes, body: Body) -> Floats:
 def heart_centre(body: Body) -> tuple[float, float, float]:
     """Return the middle of the heart, (z, y, x) mm."""
     return (-62.0, -0.28 * body.half_depth_mm, 20.0)
+
+
+def heart_distance(axes: Axes, body: Body) -> Floats:
+    """Return the distance to the heart: an egg whose tip points left, forward and down."""
+    along, level, across = _heart_axes(axes, body)
+    r = body.heart_mm
+    waist = 1 - 0.16 * np.clip(along / np.float32(r), -1, 1)  # narrower at the tip
+    egg = (along, level / waist, across / waist)
+    return ellipsoid(egg, (0.0, 0.0, 0.0), (1.06 * r, 0.84 * r, 0.82 * r))
+
+
+def _heart_axes(axes: Axes, body: Body) -> Axes:
+    """Return places along the heart's long axis, up across it, and to its left and back."""
+    at_z, at_y, at_x = heart_centre(body)
+    z, y, x = axes[0] - np.float32(at_z), axes[1] - np.float32(at_y), axes[2] - np.float32(at_x)
+    aside, down = np.float32(np.deg2rad(38)), np.float32(np.deg2rad(28))
+    forward = x * np.cos(aside) - y * np.sin(aside)
+    across = x * np.sin(aside) + y * np.cos(aside)
+    return (
+        forward * np.cos(down) - z * np.sin(down),
+        forward * np.sin(down) + z * np.cos(down),
+        across,
+    )
 
 
 def dome_distance(axes: Axes, body: Body) -> Floats:
@@ -130,11 +151,11 @@ def _organs(space: Space, body: Body, streaks: Floats) -> Floats:
     x = axes[2]
     organs = np.full(space.shape, FAT_HU, np.float32)
     organs += 140 * ramp(streaks, 0.8, 1.3)
-    r = body.heart_mm
-    heart = ellipsoid(axes, heart_centre(body), (0.86 * r - 3, 0.88 * r - 3, r - 3))
-    chamber = filled(heart + 10 + 5 * streaks, 4)
-    organs += filled(heart, 3) * (45 - organs)
-    organs += chamber * (0.85 * body.blood_hu + 5 - organs)
+    heart = heart_distance(axes, body) + 4 + 1.5 * streaks
+    organs += filled(heart, 3) * (45 + 0.2 * body.blood_hu - organs)
+    for chamber in _chambers(axes, body):
+        blood = filled(np.maximum(chamber, heart + 3) + 2 * streaks, 4)
+        organs += blood * (0.85 * body.blood_hu + 5 - organs)
     for vessel in _great_vessels(axes, body):
         organs += filled(vessel, 2) * (body.blood_hu - organs)
     hila = np.zeros(space.shape, np.float32)
@@ -150,6 +171,17 @@ def _organs(space: Space, body: Body, streaks: Floats) -> Floats:
     )
     organs += filled(gas, 2) * (-950 - organs)
     return organs
+
+
+def _chambers(axes: Axes, body: Body) -> list[Floats]:
+    """Return the distances to the four chambers; walls are left between them."""
+    where = _heart_axes(axes, body)
+    r = body.heart_mm
+    left = ellipsoid(where, (0.3 * r, 0.05 * r, 0.36 * r), (0.5 * r, 0.36 * r, 0.3 * r))
+    right = ellipsoid(where, (0.22 * r, -0.05 * r, -0.4 * r), (0.6 * r, 0.5 * r, 0.32 * r))
+    left_atrium = ellipsoid(where, (-0.5 * r, 0.25 * r, 0.35 * r), (0.34 * r, 0.4 * r, 0.44 * r))
+    right_atrium = ellipsoid(where, (-0.62 * r, -0.1 * r, -0.35 * r), (0.36 * r, 0.6 * r, 0.4 * r))
+    return [left, right, left_atrium, right_atrium]
 
 
 def _hilar_vessels() -> Tubes:

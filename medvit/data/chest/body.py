@@ -68,7 +68,7 @@ def draw_body(rng: np.random.Generator) -> Body:
         lung_hu=float(rng.uniform(-885, -810)),
         gradient_hu=float(rng.uniform(30, 100)),
         emphysema=float(rng.choice([0.0, rng.uniform(0.02, 0.3)], p=[0.75, 0.25])),
-        n_tips=int(rng.integers(1100, 2200)),
+        n_tips=int(rng.integers(1300, 2600)),
         turn=float(np.deg2rad(rng.normal(0, 3))),
         has_scars=bool(rng.random() < 0.6),
         has_caps=bool(rng.random() < 0.4),

@@ -11,7 +11,7 @@ from scipy import ndimage
 from medvit.data.chest.anatomy import ARTERY_ROOT, VEIN_ROOT
 from medvit.data.chest.body import Body
 from medvit.data.chest.fields import Floats, Space, ramp, refine, rolling
-from medvit.data.chest.trees import beside, grow_tree
+from medvit.data.chest.trees import beside, grow_tree, with_twigs
 from medvit.data.chest.tubes import Tubes, draw_share, join, tubes_along
 
 Points = NDArray[np.float64]
@@ -44,8 +44,8 @@ def draw_lines(coarse_lungs: Floats, coarse: Space, body: Body, rng: np.random.G
             at = _points(rng.choice(tips, body.n_tips), coarse, rng)
             z, y, x = ARTERY_ROOT if tree == "artery" else VEIN_ROOT
             root = np.array([z, y, side * (x - 4)])
-            grown = grow_tree(rng, root, at, tip_radius_mm=rng.uniform(0.44, 0.58))
-            vessels.append(grown)
+            grown = grow_tree(rng, root, at, tip_radius_mm=rng.uniform(0.37, 0.5))
+            vessels.append(with_twigs(rng, grown, thinner_mm=0.75))
             if tree == "artery":
                 airways.append(beside(grown, thickest_share=0.72, least_mm=2.1))
         if body.has_scars:

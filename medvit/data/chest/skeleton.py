@@ -69,8 +69,8 @@ class Skeleton:
         phase = self._phase(z)
         behind = y - self.spine_middle(z) - self.body_radius_mm
         disc = filled((self.spacing_mm / 2 - 2.6 - phase).astype(np.float32), 2.5) * (behind < 0)
-        hu = 260 + 70 * rolling(rng, space, scale_mm=6, coarse_mm=4)
-        hu = hu - 0.35 * self.marrow_loss_hu
+        hu = 235 + 60 * rolling(rng, space, scale_mm=6, coarse_mm=4)
+        hu = hu - 0.5 * self.marrow_loss_hu
         return np.asarray(hu + disc * (DISC_HU - hu), np.float32)
 
     def _phase(self, z: Floats) -> Floats:
@@ -98,7 +98,8 @@ class Skeleton:
         off_wall = cavity_distance(axes, body)
         top = body.apex_mm - 34
         breadth = 15 + 7 * ramp(z, top - 45, top)
-        front = np.maximum(np.abs(x) - breadth, np.abs(off_wall - 8) - 5.5)
+        flat = np.hypot(x / breadth, (off_wall - 8 - 0.012 * x * x) / 6.5)
+        front = (flat - 1) * 6.5
         sternum = np.maximum(
             np.maximum(front, y + 0.5 * body.half_depth_mm), np.abs(z + 20) - top - 20
         )

@@ -40,6 +40,21 @@ def grow_tree(
     return np.concatenate(tubes)
 
 
+def with_twigs(
+    rng: np.random.Generator, tubes: Tubes, *, thinner_mm: float, per_tube: int = 2
+) -> Tubes:
+    """Return a tree with short twigs on all that is thinner than a radius."""
+    bearing = np.repeat(tubes[tubes[:, 6] < thinner_mm], per_tube, axis=0)
+    at = rng.uniform(0.2, 1, (len(bearing), 1))
+    start = bearing[:, :3] * (1 - at) + bearing[:, 3:6] * at
+    way = bearing[:, 3:6] - bearing[:, :3]
+    way /= np.maximum(np.linalg.norm(way, axis=1, keepdims=True), 1e-6)
+    way += rng.normal(0, 0.7, way.shape)
+    way *= rng.uniform(3, 9, (len(bearing), 1)) / np.linalg.norm(way, axis=1, keepdims=True)
+    radius = bearing[:, 6] * rng.uniform(0.5, 0.8, len(bearing))
+    return np.concatenate([tubes, np.column_stack([start, start + way, radius, 0.6 * radius])])
+
+
 def beside(tubes: Tubes, *, thickest_share: float, least_mm: float) -> Tubes:
     """Return airways that run along the thicker arteries, wall against wall."""
     kept = tubes[np.minimum(tubes[:, 6], tubes[:, 7]) > least_mm].copy()

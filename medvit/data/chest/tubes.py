@@ -13,6 +13,10 @@ Tubes = NDArray[np.float64]
 """(n, 8): start (z, y, x), end (z, y, x), radius at start and at end; mm, patient's frame."""
 
 
+THIN_SHARE = 0.55
+"""Radius in voxels below which a tube is drawn by its volume alone."""
+
+
 def tubes_along(points_mm: NDArray[np.float64], radii_mm: NDArray[np.float64]) -> Tubes:
     """Return the tubes of a polyline with a radius at each point."""
     return np.column_stack([points_mm[:-1], points_mm[1:], radii_mm[:-1], radii_mm[1:]])
@@ -26,12 +30,34 @@ def join(parts: list[Tubes]) -> Tubes:
 def draw_share(share: Floats, tubes: Tubes, space: Space) -> None:
     """Raise `share` to the part of each voxel that lies in a tube, in place."""
     edge_mm = float(np.prod(space.step_mm) ** (1 / 3))
-    for box, distance, radius in _iter_boxes(tubes, space, margin_mm=edge_mm):
+    is_thin = tubes[:, 6:].max(axis=1, initial=0) < THIN_SHARE * edge_mm
+    for box, distance, radius in _iter_boxes(tubes[~is_thin], space, margin_mm=edge_mm):
         inside = np.clip((radius - distance) / edge_mm + 0.5, 0, 1)
         # A tube thinner than a voxel fills it in part only.
         inside *= np.minimum(1, np.pi * radius * radius / (edge_mm * edge_mm))
         part = share[box]
         np.maximum(part, inside, out=part)
+    _sow(share, tubes[is_thin], space, step_mm=edge_mm / 2)
+
+
+def _sow(share: Floats, tubes: Tubes, space: Space, *, step_mm: float) -> None:
+    """Add the volume of thin tubes to the eight voxels around each point along them, in place."""
+    lengths = np.linalg.norm(tubes[:, 3:6] - tubes[:, :3], axis=1)
+    counts = np.maximum(np.ceil(lengths / step_mm).astype(int), 1)
+    tube = np.repeat(np.arange(len(tubes)), counts)
+    number = np.arange(tube.size) - np.repeat(np.cumsum(counts) - counts, counts)
+    along = ((number + 0.5) / counts[tube])[:, None]
+    index = space.to_index(tubes[tube, :3] * (1 - along) + tubes[tube, 3:6] * along)
+    radius = tubes[tube, 6] * (1 - along[:, 0]) + tubes[tube, 7] * along[:, 0]
+    volume = np.pi * radius**2 * lengths[tube] / counts[tube] / np.prod(space.step_mm)
+    low = np.floor(index).astype(int)
+    part = index - low
+    for corner in np.ndindex(2, 2, 2):
+        place = low + corner
+        weight = np.where(corner, part, 1 - part).prod(axis=1) * volume
+        seen = ((place >= 0) & (place < space.shape)).all(axis=1)
+        np.add.at(share, tuple(place[seen].T), weight[seen].astype(np.float32))
+    np.minimum(share, 1, out=share)
 
 
 def draw_distance(field: Floats, tubes: Tubes, space: Space, *, margin_mm: float) -> None:
