@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -14,6 +14,11 @@ from apps.cli.session import Session
 PREDICTIONS = (
     "CSV: seriesuid,coordX,coordY,coordZ,probability; `medvit scan --write luna16` makes one."
 )
+
+Rounds = Annotated[
+    int, typer.Option(min=40, help="Draws with replacement behind each 95 % interval.")
+]
+Seed = Annotated[int, typer.Option(min=0, help="Seed of the draws.")]
 
 
 def register(cli: typer.Typer) -> None:
@@ -32,7 +37,7 @@ def register(cli: typer.Typer) -> None:
     cli.add_typer(group, name="evaluate")
 
 
-def froc(
+def froc(  # noqa: PLR0913, PLR0917 - each is an option of the command
     session: Session,
     predictions: Annotated[Path, typer.Option(help=PREDICTIONS)],
     annotations: Annotated[
@@ -41,17 +46,52 @@ def froc(
     excluded: Annotated[
         Path | None, typer.Option(help="CSV of findings that count neither way.")
     ] = None,
-    series: Annotated[Path | None, typer.Option(help="CSV of the scans that count.")] = None,
+    series: Annotated[
+        Path | None, typer.Option(help="CSV of the scans that were searched, one UID a line.")
+    ] = None,
+    rounds: Rounds = 1000,
+    seed: Seed = 0,
+    floor: Annotated[
+        float | None, typer.Option(min=0, max=1, help="Exit with 6 when the CPM is below.")
+    ] = None,
 ) -> ExitCode:
     """Score nodule predictions by the rules of LUNA16."""
-    from pipelines.evaluate import FrocSettings, run_froc
+    from pipelines.evaluating.froc import FrocSettings, run_froc
 
     settings = FrocSettings(
-        predictions=predictions, annotations=annotations, excluded=excluded, series=series
+        predictions=predictions,
+        annotations=annotations,
+        excluded=excluded,
+        series=series,
+        rounds=rounds,
+        seed=seed,
+        floor=floor,
     )
     result = run_froc(settings, workspace=session.workspace)
-    rows = zip(result["fp_per_scan"], result["sensitivity"], strict=True)
-    lines = [f"{rate:>6g} false positives a scan: sensitivity {found:.4f}" for rate, found in rows]
+    columns = ("fp_per_scan", "sensitivity", "sensitivity_interval")
+    lines = [
+        f"{rate:>6g} false positives a scan: sensitivity {found:.4f} ({_span(edges)})"
+        for rate, found, edges in zip(*(result[name] for name in columns), strict=True)
+    ]
+    lines += [
+        f"{size['name']:>15}: CPM {size['cpm']:.4f} ({_span(size['cpm_interval'])}), "
+        f"{size['true_positives']} of {size['n_annotations']} found"
+        for size in result["per_size"]
+    ]
     counts = f"{result['n_annotations']} nodules in {result['n_scans']} scans"
-    session.answer(result, *lines, f"mean {result['cpm']:.4f} on {counts}")
-    return ExitCode.DONE
+    lines.append(f"CPM {result['cpm']:.4f} ({_span(result['cpm_interval'])}), {counts}")
+    return _answer(session, result, lines)
+
+
+def _answer(session: Session, result: dict[str, Any], lines: list[str]) -> ExitCode:
+    """Tell the figures, where they are kept, and whether they reach the floor."""
+    session.answer(result, *lines, f"report: {result['report']}")
+    floor = result.get("floor")
+    if floor is None or floor["passed"]:
+        return ExitCode.DONE
+    session.note(f"{floor['metric']} {floor['value']:.4f} is below the floor {floor['floor']:g}")
+    return ExitCode.GATE_REFUSED
+
+
+def _span(edges: tuple[float, float]) -> str:
+    return f"{edges[0]:.4f} to {edges[1]:.4f}"

@@ -7,43 +7,39 @@ between the points of the curve sensitivity is linear.
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from math import floor
+from itertools import pairwise
+from math import floor, inf
 
 import numpy as np
 from numpy.typing import NDArray
 
-Floats = NDArray[np.float64]
+from medvit.metrics.froc_matching import Annotation, Floats, Mark, ScanMatches, match_scans
+
+__all__ = [
+    "FP_PER_SCAN",
+    "Annotation",
+    "FrocBand",
+    "FrocResult",
+    "Mark",
+    "ScanMatches",
+    "SizeFroc",
+    "bootstrap_froc",
+    "froc",
+    "froc_by_diameter",
+    "froc_of",
+    "match_scans",
+    "sensitivity_at",
+    "thresholds_at",
+]
+
 Rates = tuple[float, ...]
-Rows = dict[str, list[tuple[float, float, float, float]]]
+Interval = tuple[float, float]
 
 FP_PER_SCAN: Rates = (0.125, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0)
-MARKS_PER_SCAN = 100
-UNMEASURED_DIAMETER_MM = 10.0
-
-
-@dataclass(frozen=True, slots=True)
-class Mark:
-    """A detector's mark in LPS mm; the score need not lie in 0..1."""
-
-    series_uid: str
-    x_mm: float
-    y_mm: float
-    z_mm: float
-    probability: float
-
-
-@dataclass(frozen=True, slots=True)
-class Annotation:
-    """A finding of the readers in LPS mm; a negative diameter was not measured."""
-
-    series_uid: str
-    x_mm: float
-    y_mm: float
-    z_mm: float
-    diameter_mm: float
+ROUNDS = 1000
+DIAMETER_EDGES_MM = (0.0, 3.0, 6.0, 10.0, 20.0, inf)
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,20 +82,25 @@ class FrocResult:
 class FrocBand:
     """A 95 % bootstrap interval: (low, high) of the CPM and of each sensitivity."""
 
-    cpm: tuple[float, float]
-    sensitivity: tuple[tuple[float, float], ...]
+    cpm: Interval
+    sensitivity: tuple[Interval, ...]
 
 
 @dataclass(frozen=True, slots=True)
-class ScanMatches:
-    """What the marks of one scan are: scores of hit nodules, scores of false marks."""
+class SizeFroc:
+    """The nodules of one size: diameters in [low, high) mm, against all false marks."""
 
-    hits: Floats
-    false: Floats
-    nodules: int
-    ignored_excluded: int
-    ignored_double: int
-    candidates: int
+    low_mm: float
+    high_mm: float
+    result: FrocResult
+    band: FrocBand
+
+    @property
+    def name(self) -> str:
+        """The range as people write it."""
+        if self.high_mm == inf:
+            return f"{self.low_mm:g} mm and more"
+        return f"{self.low_mm:g} to {self.high_mm:g} mm"
 
 
 def froc(
@@ -109,22 +110,27 @@ def froc(
     excluded: Iterable[Annotation] | None = None,
     series: Sequence[str] | None = None,
 ) -> FrocResult:
-    """Score marks against annotated nodules.
-
-    Args:
-        predictions: Marks; at most 100 of a scan count.
-        annotations: Nodules that are to be found.
-        excluded: Findings that neither help nor hurt.
-        series: The scans that were searched; without it, those that have a mark
-            or an annotation.
+    """Score marks against annotated nodules; arguments as those of `match_scans`.
 
     Raises:
         ValueError: If a number is not finite, or the scans hold no nodule.
+
+    Examples:
+        >>> marks = [Mark("1.2.3", 10.0, -4.0, 31.0, 0.9)]
+        >>> froc(marks, [Annotation("1.2.3", 11.0, -4.0, 30.0, 6.0)]).cpm
+        1.0
     """
-    scans = match_scans(predictions, annotations, excluded=excluded, series=series)
-    points = _Points.of(scans)
-    sensitivity = points.sensitivity_at(FP_PER_SCAN, np.ones(len(scans)))
-    n_annotations = int(points.nodules.sum())
+    return froc_of(match_scans(predictions, annotations, excluded=excluded, series=series))
+
+
+def froc_of(scans: Sequence[ScanMatches]) -> FrocResult:
+    """Score scans whose marks are matched already.
+
+    Raises:
+        ValueError: If the scans hold no nodule.
+    """
+    sensitivity = sensitivity_at(scans, FP_PER_SCAN)
+    n_annotations = sum(scan.nodules for scan in scans)
     true_positives = sum(len(scan.hits) for scan in scans)
     return FrocResult(
         fp_per_scan=FP_PER_SCAN,
@@ -141,8 +147,34 @@ def froc(
     )
 
 
+def sensitivity_at(scans: Sequence[ScanMatches], rates: Sequence[float]) -> Floats:
+    """Return the height of the curve at rates of false positives per scan.
+
+    Raises:
+        ValueError: If the scans hold no nodule.
+    """
+    return _Points.of(scans).sensitivity_at(rates, np.ones(len(scans)))
+
+
+def thresholds_at(scans: Sequence[ScanMatches], rates: Sequence[float]) -> list[float | None]:
+    """Return the lowest score that keeps to each rate; None where even the best breaks it.
+
+    Raises:
+        ValueError: If the scans hold no nodule.
+    """
+    points = _Points.of(scans)
+    _, false = points.curve(np.ones(len(scans)))
+    scores = points.score[points.is_last]
+    kept = [int(np.searchsorted(false, rate, side="right")) for rate in rates]
+    return [float(scores[count - 1]) if count else None for count in kept]
+
+
 def bootstrap_froc(
-    scans: Sequence[ScanMatches], *, rng: np.random.Generator, rounds: int = 1000
+    scans: Sequence[ScanMatches],
+    *,
+    rng: np.random.Generator,
+    rounds: int = ROUNDS,
+    rates: Sequence[float] = FP_PER_SCAN,
 ) -> FrocBand:
     """Return how far the figures of `froc` move when scans are drawn with replacement.
 
@@ -153,86 +185,59 @@ def bootstrap_froc(
         scans: What `match_scans` returns.
         rng: Source of the draws.
         rounds: How many draws.
+        rates: Where sensitivity is wanted; the CPM is that of the seven rates always.
 
     Raises:
         ValueError: If the scans hold no nodule.
     """
     points = _Points.of(scans)
-    drawn = np.empty((rounds, len(FP_PER_SCAN)))
+    wanted = (*rates, *FP_PER_SCAN)
+    drawn = np.empty((rounds, len(wanted)))
     for number in range(rounds):
         weight = np.zeros(len(scans))
         while not weight @ points.nodules:
             weight = np.bincount(
                 rng.integers(len(scans), size=len(scans)), minlength=len(scans)
             ).astype(np.float64)
-        drawn[number] = points.sensitivity_at(FP_PER_SCAN, weight)
-    table = np.sort(np.column_stack([drawn, drawn.mean(axis=1)]), axis=0)
+        drawn[number] = points.sensitivity_at(wanted, weight)
+    cpm = drawn[:, len(rates) :].mean(axis=1)
+    table = np.sort(np.column_stack([drawn[:, : len(rates)], cpm]), axis=0)
     low, high = table[floor(0.025 * rounds)], table[floor(0.975 * rounds)]
     band = tuple((float(a), float(b)) for a, b in zip(low, high, strict=True))
     return FrocBand(cpm=band[-1], sensitivity=band[:-1])
 
 
-def match_scans(
-    predictions: Iterable[Mark],
-    annotations: Iterable[Annotation],
+def froc_by_diameter(
+    scans: Sequence[ScanMatches],
     *,
-    excluded: Iterable[Annotation] | None = None,
-    series: Sequence[str] | None = None,
-) -> list[ScanMatches]:
-    """Tell hits from false marks, scan by scan; arguments as those of `froc`."""
-    marks: Rows = defaultdict(list)
-    nodules: Rows = defaultdict(list)
-    others: Rows = defaultdict(list)
-    for mark in predictions:
-        marks[mark.series_uid].append((mark.x_mm, mark.y_mm, mark.z_mm, mark.probability))
-    for found, rows in ((nodules, annotations), (others, excluded or ())):
-        for row in rows:
-            found[row.series_uid].append((row.x_mm, row.y_mm, row.z_mm, row.diameter_mm))
-    listed = dict.fromkeys(series if series is not None else [*nodules, *marks])
-    return [_match(_table(marks, uid), _table(nodules, uid), _table(others, uid)) for uid in listed]
+    rng: np.random.Generator,
+    rounds: int = ROUNDS,
+    edges_mm: Sequence[float] = DIAMETER_EDGES_MM,
+) -> list[SizeFroc]:
+    """Score the nodules of each size by themselves, against the false marks of all.
 
-
-def _table(rows: Rows, uid: str) -> Floats:
-    table = np.array(rows.get(uid, []), dtype=np.float64).reshape(-1, 4)
-    bad = ~np.isfinite(table).all(axis=1)
-    if bad.any():
-        msg = f"series {uid}: numbers must be finite, got {table[bad][0].tolist()}"
-        raise ValueError(msg)
-    return table
-
-
-def _match(marks: Floats, nodules: Floats, others: Floats) -> ScanMatches:
-    """Match the marks (n, 4) of one scan; the last column is a score or a diameter."""
-    if len(marks) > MARKS_PER_SCAN:
-        limit = np.sort(marks[:, 3])[::-1][MARKS_PER_SCAN]
-        marks = marks[marks[:, 3] > limit]
-    on_nodule = _hits(marks, nodules)  # (marks, nodules)
-    on_other = _hits(marks, others).any(axis=1)
-    is_left = ~on_nodule.any(axis=1)
-    hit = on_nodule[:, on_nodule.any(axis=0)]
-    return ScanMatches(
-        hits=np.where(hit, marks[:, 3:], -np.inf).max(axis=0, initial=-np.inf),
-        false=marks[is_left & ~on_other, 3],
-        nodules=len(nodules),
-        ignored_excluded=int((is_left & on_other).sum()),
-        ignored_double=int(hit.sum()) - hit.shape[1],
-        candidates=len(marks),
-    )
-
-
-def _hits(marks: Floats, findings: Floats) -> NDArray[np.bool_]:
-    """Return (marks, findings): which mark lies strictly inside which finding."""
-    diameters_mm = np.where(findings[:, 3] < 0, UNMEASURED_DIAMETER_MM, findings[:, 3])
-    squared_mm2 = ((marks[:, None, :3] - findings[None, :, :3]) ** 2).sum(axis=2)
-    return np.asarray(squared_mm2 < (diameters_mm / 2) ** 2)
+    Args:
+        scans: What `match_scans` returns.
+        rng: Source of the draws for the bands.
+        rounds: How many draws.
+        edges_mm: Borders of the sizes, rising; sizes without nodules are left out.
+    """
+    bands = []
+    for low_mm, high_mm in pairwise(edges_mm):
+        part = [scan.within(low_mm, high_mm) for scan in scans]
+        if sum(scan.nodules for scan in part):
+            band = bootstrap_froc(part, rng=rng, rounds=rounds)
+            bands.append(SizeFroc(low_mm, high_mm, froc_of(part), band))
+    return bands
 
 
 @dataclass(frozen=True, slots=True)
 class _Points:
-    """All scores, best first, with the scan each came from."""
+    """All scores, best first, with the scan each came from; the last of equal scores counts."""
 
     score: Floats
     is_hit: NDArray[np.bool_]
+    is_last: NDArray[np.bool_]
     scan: NDArray[np.intp]
     nodules: Floats
 
@@ -248,16 +253,22 @@ class _Points:
         score, is_hit = np.concatenate(parts), np.concatenate(kinds)
         number = np.repeat(np.arange(len(scans)), [len(part) for part in parts])
         order = np.argsort(-score, kind="stable")
+        score = score[order]
+        is_last = np.append(score[1:] != score[:-1], True)[: len(score)]
         nodules = np.array([scan.nodules for scan in scans], dtype=np.float64)
-        return cls(score[order], is_hit[order], number[order], nodules)
+        return cls(score, is_hit[order], is_last, number[order], nodules)
 
-    def sensitivity_at(self, rates: Rates, weight: Floats) -> Floats:
+    def curve(self, weight: Floats) -> tuple[Floats, Floats]:
+        """Return sensitivity and false positives per scan at each distinct score, falling."""
+        counts = weight[self.scan]
+        hits = np.cumsum(counts * self.is_hit)[self.is_last] / (weight @ self.nodules)
+        false = np.cumsum(counts * ~self.is_hit)[self.is_last] / weight.sum()
+        return hits, false
+
+    def sensitivity_at(self, rates: Sequence[float], weight: Floats) -> Floats:
         """Return sensitivities, with each scan counted `weight` times.
 
         The curve has one point per distinct score and starts at (0, 0).
         """
-        counts = weight[self.scan]
-        is_last = np.append(self.score[1:] != self.score[:-1], True)[: len(self.score)]
-        hits = np.cumsum(counts * self.is_hit)[is_last] / (weight @ self.nodules)
-        false = np.cumsum(counts * ~self.is_hit)[is_last] / weight.sum()
+        hits, false = self.curve(weight)
         return np.asarray(np.interp(rates, np.append(0.0, false), np.append(0.0, hits)))

@@ -3,65 +3,198 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterator
+import math
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from io import StringIO
 from pathlib import Path
+from typing import Generic, TypeVar
 
 from medvit.errors import InputError
-from medvit.metrics.froc import Annotation, Mark
+from medvit.metrics.froc_matching import Annotation, Mark
 
 PLACE = ("seriesuid", "coordX", "coordY", "coordZ")
+OTHER_DELIMITERS = {";": "semicolons", "\t": "tabs", "|": "bars"}
+
+Row = TypeVar("Row", Mark, Annotation, str)
+
+
+@dataclass(frozen=True, slots=True)
+class Table(Generic[Row]):
+    """The rows of a file, where each stands, and what is odd about them.
+
+    Attributes:
+        file: Its name without folder.
+        rows: In the order of the file.
+        lines: Number of the line of each row; the heading is line 1.
+        notes: Sentences on what is allowed but was hardly meant.
+    """
+
+    file: str
+    rows: list[Row]
+    lines: list[int]
+    notes: tuple[str, ...] = ()
+
+
+def read_mark_table(path: Path) -> Table[Mark]:
+    """Read a submission: `seriesuid,coordX,coordY,coordZ,probability`.
+
+    A mark that is there twice counts twice, as the rules have it, and is noted.
+
+    Raises:
+        InputError: If the file, a column or a finite number is missing; names the line.
+    """
+    table = _read(path, "probability", Mark)
+    return _with_note(table, *_repeats(table, "mark", "each of them counts"))
+
+
+def read_annotation_table(path: Path, *, is_excluded: bool = False) -> Table[Annotation]:
+    """Read findings: `seriesuid,coordX,coordY,coordZ,diameter_mm`.
+
+    Args:
+        is_excluded: Whether they count neither way. Only then may a diameter be negative
+            (not measured), and a finding be there twice (two readers).
+
+    Raises:
+        InputError: If the file, a column or a finite number is missing, a diameter is not
+            positive, or a nodule is there twice; names the line.
+    """
+    table = _read(path, "diameter_mm", Annotation)
+    for row, line in zip(table.rows, table.lines, strict=True):
+        if row.diameter_mm == 0 or (row.diameter_mm < 0 and not is_excluded):
+            msg = f"{path.name}, line {line}: diameter_mm must be positive, got {row.diameter_mm:g}"
+            hint = "findings that were not measured (-1) belong into the file of --excluded"
+            raise InputError(msg, hint=hint)
+    repeated = [] if is_excluded else _repeats(table, "nodule", "")
+    if repeated:
+        raise InputError(repeated[0], hint="remove one of the lines; each would count as missed")
+    return table
+
+
+def read_series_table(path: Path) -> Table[str]:
+    """Read a list of scans, one UID a line, or a table with a column `seriesuid`.
+
+    Raises:
+        InputError: If the file cannot be read or is empty, or a line holds more than a UID.
+    """
+    found: list[str] = []
+    lines: list[int] = []
+    column: int | None = None
+    for line, cells in _cells(path):
+        if column is None and PLACE[0] in cells:
+            column = cells.index(PLACE[0])
+        elif column is None and any(cells[1:]):
+            msg = f"{path.name}, line {line}: one series UID is expected, found {cells[:3]}"
+            raise InputError(msg, hint="give one UID a line, or name the column seriesuid")
+        elif len(cells) > (column or 0) and cells[column or 0]:
+            found.append(cells[column or 0])
+            lines.append(line)
+    if not found:
+        msg = f"{path.name}: no series UID in it"
+        raise InputError(msg, hint="give a file with one series UID a line")
+    twice = [(uid, count) for uid, count in Counter(found).items() if count > 1]
+    note = f"{path.name}: series {twice[0][0]} is listed {twice[0][1]} times" if twice else ""
+    return Table(path.name, found, lines, (f"{note} and counts once",) if twice else ())
 
 
 def read_marks(path: Path) -> list[Mark]:
-    """Read a submission: `seriesuid,coordX,coordY,coordZ,probability`.
-
-    Raises:
-        InputError: If the file, a column or a number is missing; names the line.
-    """
-    return [Mark(uid, *numbers) for uid, numbers in _rows(path, "probability")]
+    """Return the rows of `read_mark_table`."""
+    return read_mark_table(path).rows
 
 
-def read_annotations(path: Path) -> list[Annotation]:
-    """Read findings, included or excluded: `seriesuid,coordX,coordY,coordZ,diameter_mm`.
-
-    Raises:
-        InputError: If the file, a column or a number is missing; names the line.
-    """
-    return [Annotation(uid, *numbers) for uid, numbers in _rows(path, "diameter_mm")]
+def read_annotations(path: Path, *, is_excluded: bool = False) -> list[Annotation]:
+    """Return the rows of `read_annotation_table`."""
+    return read_annotation_table(path, is_excluded=is_excluded).rows
 
 
 def read_series(path: Path) -> list[str]:
-    """Read a list of scans, one UID a line; a heading `seriesuid` is skipped.
-
-    Raises:
-        InputError: If the file cannot be read or is empty.
-    """
-    lines = (line.strip().strip(",") for line in _text(path).splitlines())
-    series = [line for line in lines if line and line != "seriesuid"]
-    if not series:
-        msg = f"{path.name}: no series UID in it"
-        raise InputError(msg, hint="give a file with one series UID a line")
-    return series
+    """Return the rows of `read_series_table`."""
+    return read_series_table(path).rows
 
 
-def _rows(path: Path, last: str) -> Iterator[tuple[str, tuple[float, float, float, float]]]:
+def _read(path: Path, last: str, build: Callable[..., Row]) -> Table[Row]:
     wanted = (*PLACE, last)
-    reader = csv.DictReader(_text(path).splitlines())
-    missing = [name for name in wanted if name not in (reader.fieldnames or ())]
-    if missing:
-        msg = f"{path.name}: column {missing[0]!r} is missing; found {reader.fieldnames}"
-        raise InputError(msg, hint=f"the heading must be {','.join(wanted)}")
-    for row in reader:
-        x, y, z, value = (_number(path, reader.line_num, name, row[name]) for name in wanted[1:])
-        yield row["seriesuid"], (x, y, z, value)
+    cells = _cells(path)
+    _, heading = next(cells, (1, []))
+    places = [_column(path, heading, name, wanted) for name in wanted]
+    rows: list[Row] = []
+    lines: list[int] = []
+    for line, row in cells:
+        if len(row) > len(heading):
+            msg = f"{path.name}, line {line}: {len(heading)} values are expected, found {len(row)}"
+            raise InputError(msg, hint="a decimal comma also makes one value too many")
+        texts = [row[place] if place < len(row) else None for place in places]
+        if not texts[0]:
+            msg = f"{path.name}, line {line}: seriesuid must not be empty"
+            raise InputError(msg, hint="give the series UID of the scan")
+        pairs = zip(wanted[1:], texts[1:], strict=True)
+        rows.append(build(texts[0], *(_number(path, line, name, text) for name, text in pairs)))
+        lines.append(line)
+    extra = [name for name in heading if name not in wanted]
+    note = f"{path.name}, line 1: {', '.join(map(repr, extra))} not used; columns are found by name"
+    return Table(path.name, rows, lines, (note,) if extra else ())
+
+
+def _column(path: Path, heading: list[str], name: str, wanted: tuple[str, ...]) -> int:
+    if heading.count(name) == 1:
+        return heading.index(name)
+    hint = f"the heading must be {','.join(wanted)}"
+    if name in heading:
+        msg = f"{path.name}, line 1: column {name!r} is there {heading.count(name)} times"
+        raise InputError(msg, hint=hint)
+    line = ",".join(heading)
+    for mark, called in OTHER_DELIMITERS.items():
+        if mark in line:
+            msg = f"{path.name}, line 1: values must be parted by commas, found {called}: {line!r}"
+            raise InputError(msg, hint="save it as CSV with commas, and with points in numbers")
+    msg = f"{path.name}, line 1: column {name!r} is missing; found {heading}"
+    raise InputError(msg, hint=hint)
 
 
 def _number(path: Path, line: int, name: str, text: str | None) -> float:
     try:
-        return float(text or "")
+        number = float(text or "")
     except ValueError:
         msg = f"{path.name}, line {line}: {name} must be a number, got {text!r}"
         raise InputError(msg, hint="correct the line") from None
+    if not math.isfinite(number):
+        msg = f"{path.name}, line {line}: {name} must be finite, got {text!r}"
+        raise InputError(msg, hint="correct the line, or leave it out")
+    return number
+
+
+def _repeats(table: Table[Row], noun: str, so: str) -> list[str]:
+    """Return a sentence on the first row that is there twice, or nothing."""
+    first: dict[Row, int] = {}
+    repeated = [
+        (first[row], line)
+        for row, line in zip(table.rows, table.lines, strict=True)
+        if first.setdefault(row, line) != line
+    ]
+    if not repeated:
+        return []
+    earlier, later = repeated[0]
+    sentence = f"{table.file}, line {later}: the same {noun} as on line {earlier}"
+    more = f" ({len(repeated)} such lines)" if len(repeated) > 1 else ""
+    return [f"{sentence}{more}" + (f"; {so}" if so else "")]
+
+
+def _with_note(table: Table[Row], *notes: str) -> Table[Row]:
+    return Table(table.file, table.rows, table.lines, (*table.notes, *notes))
+
+
+def _cells(path: Path) -> Iterator[tuple[int, list[str]]]:
+    """Yield line number and stripped cells of every line that is not empty."""
+    reader = csv.reader(StringIO(_text(path), newline=""))
+    try:
+        for row in reader:
+            cells = [cell.strip() for cell in row]
+            if any(cells):
+                yield reader.line_num, cells
+    except csv.Error as error:
+        msg = f"{path.name}, line {reader.line_num}: not a line of a CSV file ({error})"
+        raise InputError(msg, hint="save it as CSV with commas") from error
 
 
 def _text(path: Path) -> str:
@@ -69,4 +202,4 @@ def _text(path: Path) -> str:
         return path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         msg = f"{path}: cannot be read as text ({error})"
-        raise InputError(msg, hint="check the path") from error
+        raise InputError(msg, hint="check the path; tables are UTF-8") from error

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from functools import cache
 from itertools import pairwise
 from pathlib import Path
@@ -17,7 +18,10 @@ from medvit.metrics.froc import (
     Mark,
     bootstrap_froc,
     froc,
+    froc_by_diameter,
     match_scans,
+    sensitivity_at,
+    thresholds_at,
 )
 from medvit.metrics.luna16_csv import read_annotations, read_marks, read_series
 
@@ -186,6 +190,68 @@ def test_a_bootstrap_of_equal_scans_has_no_width() -> None:
     assert band.cpm == (1.0, 1.0)
 
 
+def slow_bootstrap(marks: list[Mark], nodules: list[Annotation], drawn: list[str]) -> list[float]:
+    """Score scans that were drawn, each draw as a scan of its own."""
+    series = [f"{number}" for number in range(len(drawn))]
+    copies = list(zip(series, drawn, strict=True))
+    many = [replace(m, series_uid=new) for new, old in copies for m in marks if m.series_uid == old]
+    wanted = [
+        replace(a, series_uid=new) for new, old in copies for a in nodules if a.series_uid == old
+    ]
+    return slow_froc(many, wanted, [], series)
+
+
+def test_a_bootstrap_scores_drawn_scans_as_scans_of_their_own() -> None:
+    marks = [mark("a", 0, 0.9), mark("a", 50, 0.8), mark("b", 3, 0.7), mark("c", 50, 0.75)]
+    nodules = [nodule("a", 0), nodule("b", 0), nodule("b", 20), nodule("c", 0)]
+    band = bootstrap_froc(match_scans(marks, nodules), rng=np.random.default_rng(3), rounds=40)
+    rng = np.random.default_rng(3)
+    draws = [[("a", "b", "c")[i] for i in rng.integers(3, size=3)] for _ in range(40)]
+    figures = np.sort([slow_bootstrap(marks, nodules, drawn) for drawn in draws], axis=0)
+    np.testing.assert_allclose(band.sensitivity, np.column_stack([figures[1], figures[39]]))
+
+
+def test_a_band_at_other_rates_keeps_the_cpm() -> None:
+    marks = [mark(str(i), (i % 3) * 4, 1 - i / 40) for i in range(20)]
+    scans = match_scans(marks, [nodule(str(i), 0) for i in range(20)])
+    seven = bootstrap_froc(scans, rng=np.random.default_rng(1), rounds=50)
+    other = bootstrap_froc(scans, rng=np.random.default_rng(1), rounds=50, rates=(0.3, 1.0))
+    assert other.cpm == seven.cpm
+    assert other.sensitivity[1] == seven.sensitivity[3]
+
+
+def test_the_nodules_of_a_size_meet_the_false_marks_of_all() -> None:
+    marks = [mark("a", 0, 0.9), mark("a", 50, 0.8), mark("a", 100, 0.7)]
+    nodules = [nodule("a", 0, 4), nodule("a", 100, 6), nodule("a", 200, 25)]
+    scans = match_scans(marks, nodules)
+    small, middle, large = froc_by_diameter(scans, rng=np.random.default_rng(0), rounds=40)
+    assert [size.name for size in (small, middle, large)] == [
+        "3 to 6 mm",
+        "6 to 10 mm",
+        "20 mm and more",
+    ]
+    assert small.result.sensitivity == (1.0,) * 7
+    np.testing.assert_allclose(middle.result.sensitivity, [0, 0, 0, 1, 1, 1, 1])
+    assert large.result.cpm == large.result.max_sensitivity == 0.0
+    assert [size.result.false_positives for size in (small, middle, large)] == [1, 1, 1]
+
+
+def test_thresholds_keep_to_their_rate() -> None:
+    marks = [mark("a", 0, 0.9), mark("a", 50, 0.8), mark("b", 50, 0.7), mark("b", 80, 0.7)]
+    scans = match_scans(marks, [nodule("a", 0)], series=["a", "b"])
+    assert thresholds_at(scans, (0.0, 0.5, 1.0, 1.5)) == [0.9, 0.8, 0.8, 0.7]
+    assert thresholds_at(match_scans([mark("a", 50, 0.8)], [nodule("a", 0)]), (0.5,)) == [None]
+
+
+def test_every_nodule_keeps_its_place_and_its_best_score() -> None:
+    (scan,) = match_scans(
+        [mark("a", 0, 0.3), mark("a", 1, 0.6)], [nodule("a", 0), nodule("a", 40, 5)]
+    )
+    np.testing.assert_array_equal(scan.scores, [0.6, np.nan])
+    np.testing.assert_array_equal(scan.places, [[0, 0, 0, 10], [40, 0, 0, 5]])
+    assert (scan.series_uid, scan.hits.tolist()) == ("a", [0.6])
+
+
 def test_scans_without_any_nodule_are_refused() -> None:
     with pytest.raises(ValueError, match="sensitivity needs a nodule: 1 scans hold none"):
         froc([mark("a", 0, 0.5)], [nodule("b", 0)], series=["a"])
@@ -197,8 +263,8 @@ def test_a_score_that_is_no_number_is_refused() -> None:
 
 
 @cache
-def findings_of(path: Path) -> list[Annotation]:
-    return read_annotations(path)
+def findings_of(path: Path, *, is_excluded: bool = False) -> list[Annotation]:
+    return read_annotations(path, is_excluded=is_excluded)
 
 
 def score_case(luna16: Path, case: str) -> FrocResult:
@@ -206,7 +272,7 @@ def score_case(luna16: Path, case: str) -> FrocResult:
     return froc(
         read_marks(luna16 / case / "submission.csv"),
         findings_of(luna16 / "annotations.csv"),
-        excluded=findings_of(luna16 / "annotations_excluded.csv"),
+        excluded=findings_of(luna16 / "annotations_excluded.csv", is_excluded=True),
         series=read_series(listed if listed.exists() else luna16 / "seriesuids.csv"),
     )
 
@@ -227,3 +293,17 @@ def test_it_equals_the_official_tool(shared_data: Path, case: str) -> None:
     figures = [*result.sensitivity, result.cpm, result.max_sensitivity]
     wanted = [*expected["sensitivity_at"].values(), expected["cpm"], expected["max_sensitivity"]]
     np.testing.assert_allclose(figures, wanted, atol=1e-9, rtol=0)
+
+
+@pytest.mark.shared_data
+def test_sizes_add_up_to_the_whole(shared_data: Path) -> None:
+    luna16 = shared_data / "ct" / "luna16"
+    scans = match_scans(
+        read_marks(luna16 / "s100/submission.csv"),
+        findings_of(luna16 / "annotations.csv"),
+        series=read_series(luna16 / "s100/seriesuids.csv"),
+    )
+    sizes = froc_by_diameter(scans, rng=np.random.default_rng(0), rounds=40)
+    shares = [size.result.n_annotations / 134 for size in sizes]
+    parts = np.array([size.result.sensitivity for size in sizes])
+    np.testing.assert_allclose(shares @ parts, sensitivity_at(scans, FP_PER_SCAN), atol=1e-12)

@@ -1,0 +1,1 @@
+"""Measuring predictions against labels: files in, figures and a page out."""
