@@ -1,10 +1,10 @@
-"""What heads ask of an encoder of volumes, whatever it is made of."""
+"""What heads ask of an encoder of volumes or of images, whatever it is made of."""
 
 from __future__ import annotations
 
 from typing import Protocol, runtime_checkable
 
-from torch import Tensor
+from torch import Tensor, nn
 
 
 @runtime_checkable
@@ -23,3 +23,52 @@ class Backbone3d(Protocol):
 
     def __call__(self, x: Tensor) -> list[Tensor]:
         """Return the maps, finest first."""
+
+
+class Backbone2d(nn.Module):
+    """An encoder that turns images (n, c, h, w), values 0..1, into a grid of features.
+
+    Attributes:
+        in_channels: 1 for grey images, 3 for colour.
+        widths: Channels of each map, finest first; the last one is what heads read.
+        strides_px: Pixels on a side of a cell of each map.
+        probe_px: Side of an image that the net surely takes.
+    """
+
+    in_channels: int
+    widths: tuple[int, ...]
+    strides_px: tuple[int, ...]
+    probe_px: int = 64
+
+    @property
+    def out_channels(self) -> int:
+        """Channels of the last map."""
+        return self.widths[-1]
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the last map (n, c, h, w); sides are those of the image by the stride, up."""
+        return self.encode(self.embed(x))
+
+    def maps(self, x: Tensor) -> list[Tensor]:
+        """Return all maps, finest first."""
+        return self.stages(self.embed(x))
+
+    def encode(self, patches: Tensor) -> Tensor:
+        """Return the last map of embedded patches."""
+        return self.stages(patches)[-1]
+
+    def embed(self, x: Tensor) -> Tensor:
+        """Return what the first layers see: patches that know their surroundings only."""
+        raise NotImplementedError
+
+    def stages(self, patches: Tensor) -> list[Tensor]:
+        """Return all maps of embedded patches."""
+        raise NotImplementedError
+
+
+def centre_brightness(x: Tensor, *, contrast_std: float) -> Tensor:
+    """Return images (n, c, h, w) less their mean brightness, in units of `contrast_std`.
+
+    All channels of an image lose the same mean, so that its hue stays.
+    """
+    return (x - x.mean(dim=(1, 2, 3), keepdim=True)) / contrast_std

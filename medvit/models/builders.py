@@ -8,12 +8,17 @@ from typing import TYPE_CHECKING, Any
 from torch import nn
 
 from medvit.errors import ConfigError
-from medvit.models.backbone import Backbone3d
+from medvit.models.backbone import Backbone2d, Backbone3d
+from medvit.models.cnn import cnn_small
 from medvit.models.heads.centre import NoduleDetector
-from medvit.models.heads.classify import DefectClassifier, VolumeClassifier
+from medvit.models.heads.classify import DefectClassifier, VolumeClassifier, build_head
+from medvit.models.hybrid import hybrid_small
+from medvit.models.layers.adapter import insert_adapters
+from medvit.models.layers.prompts import insert_prompts
 from medvit.models.layers.variant import PLAIN, Variant
+from medvit.models.swin2d import swin2d_micro, swin2d_tiny
 from medvit.models.swin3d import Merging, Swin3d
-from medvit.models.vit import Vit, vit_tiny_stem
+from medvit.models.vit import vit_base, vit_small, vit_tiny, vit_tiny_stem
 
 if TYPE_CHECKING:
     from medvit.models.heads.swin_unetr import SwinUnetr
@@ -123,23 +128,89 @@ def swin_unetr(
     return SwinUnetr(encoder, classes=classes, in_channels=in_channels)
 
 
-def image_backbone(name: str) -> Vit:
-    """Return a 2D backbone named in `BACKBONES`.
+def image_backbone(
+    name: str, *, in_channels: int = 1, hub: dict[str, Any] | None = None
+) -> Backbone2d:
+    """Return a 2D backbone with fresh weights: named in `BACKBONES`, or `hf:`, or `timm:`.
+
+    Args:
+        in_channels: 1 for grey images, 3 for colour.
+        hub: What a model card keeps of a foreign network, so that nothing is looked up.
 
     Raises:
         ConfigError: If there is no such backbone, or it is one for volumes.
+        ModelError: If a foreign one is not found.
     """
-    encoder = build_backbone(name)
-    if not isinstance(encoder, Vit):
+    if name.startswith(FOREIGN):
+        return foreign_backbone(name, hub, in_channels=in_channels)
+    if name in BACKBONES and name not in IMAGE_BACKBONES:
+        msg = f"images need a 2D backbone, got {name!r}; use vit_tiny_stem"
+        raise ConfigError(msg)
+    encoder = build_backbone(name, in_channels=in_channels)
+    if not isinstance(encoder, Backbone2d):
         msg = f"images need a 2D backbone, got {name!r}; use vit_tiny_stem"
         raise ConfigError(msg)
     return encoder
 
 
-def defect_classifier(*, backbone: str, classes: int) -> DefectClassifier:
-    """Return an image classifier on a 2D backbone named in `BACKBONES`."""
-    return DefectClassifier(image_backbone(backbone), classes=classes)
+def foreign_backbone(
+    name: str, hub: dict[str, Any] | None = None, *, in_channels: int = 1
+) -> Backbone2d:
+    """Return a network of another library with fresh weights.
 
+    Raises:
+        ModelError: If it is not found.
+    """
+    if name.startswith("timm:"):
+        from medvit.models.timm_zoo import TimmBackbone  # noqa: PLC0415 - an extra
+
+        return TimmBackbone(name, in_channels=in_channels, **(hub or {}))
+    from medvit.models.hub import HubBackbone, HubSettings, read_hub  # noqa: PLC0415 - seldom
+
+    settings = HubSettings(**hub) if hub else read_hub(name)
+    return HubBackbone(settings, in_channels=in_channels)
+
+
+def defect_classifier(
+    *,
+    backbone: str,
+    classes: int,
+    in_channels: int = 1,
+    head: dict[str, Any] | None = None,
+    extras: dict[str, Any] | None = None,
+    hub: dict[str, Any] | None = None,
+) -> DefectClassifier:
+    """Return an image classifier on a 2D backbone.
+
+    Args:
+        backbone: As `image_backbone` takes it.
+        head: As `build_head` takes it; None for a linear one.
+        extras: What tuning put into the backbone: `adapter_width`, or `prompts` and `deep`.
+        hub: As `image_backbone` takes it.
+    """
+    encoder = image_backbone(backbone, in_channels=in_channels, hub=hub)
+    extras = extras or {}
+    if "adapter_width" in extras:
+        insert_adapters(encoder, width=extras["adapter_width"])
+    if "prompts" in extras:
+        insert_prompts(encoder, count=extras["prompts"], deep=extras.get("deep", False))
+    judge = build_head(encoder.out_channels, classes=classes, plan=head or {})
+    return DefectClassifier(encoder, classes=classes, head=judge)
+
+
+FOREIGN = ("hf:", "timm:")
+"""How names of networks of other libraries begin."""
+
+IMAGE_BACKBONES: dict[str, Callable[..., nn.Module]] = {
+    "vit_tiny_stem": vit_tiny_stem,
+    "vit_tiny": vit_tiny,
+    "vit_small": vit_small,
+    "vit_base": vit_base,
+    "swin2d_micro": swin2d_micro,
+    "swin2d_tiny": swin2d_tiny,
+    "hybrid_small": hybrid_small,
+    "cnn_small": cnn_small,
+}
 
 BACKBONES: dict[str, Callable[..., nn.Module]] = {
     "swin3d_tiny": swin3d_tiny,
@@ -148,7 +219,7 @@ BACKBONES: dict[str, Callable[..., nn.Module]] = {
     "swin3d_tiny_global": swin3d_tiny_global,
     "swin3d_base": swin3d_base,
     "segresnet_small": segresnet_small,
-    "vit_tiny_stem": vit_tiny_stem,
+    **IMAGE_BACKBONES,
 }
 
 MODELS: dict[str, Callable[..., nn.Module]] = {

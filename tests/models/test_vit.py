@@ -6,7 +6,8 @@ import pytest
 import torch
 
 from medvit.models.builders import build_backbone
-from medvit.models.vit import DropPath, PositionConv, Vit, VitSettings, draw_weights, vit_tiny_stem
+from medvit.models.layers.drop_path import DropPath
+from medvit.models.vit import PositionConv, Vit, VitSettings, draw_weights, vit_tiny_stem
 
 TINY = VitSettings(embed_dim=16, depth=2, num_heads=2, stem_channels=(4, 8))
 
