@@ -93,6 +93,10 @@ class TrainSettings(Settings):
     ema_decay: float = Field(
         0.998, ge=0, lt=1, description="share of the mean of weights that a step keeps; 0: none"
     )
+    hard_share: float = Field(
+        0.25, ge=0, le=1, description="share of crops that go back to false marks; 0: none"
+    )
+    lookouts: int = Field(64, ge=1, description="crops searched for false marks after each epoch")
     progressive: tuple[PhaseSettings, ...] = Field((), description="coarse phases first; none: off")
 
     @model_validator(mode="after")

@@ -8,14 +8,12 @@ from typing import TYPE_CHECKING, Any, cast
 
 from medvit.errors import ConfigError
 from medvit.workspace import Workspace
+from pipelines.nodule_batches import nodule_batches, observers_of
 from pipelines.nodule_config import SPACING_MM, NoduleConfig, TrainSettings
-from pipelines.nodule_data import crop_phases
-from pipelines.progressive_config import PhaseSettings, phases_of
+from pipelines.progressive_config import PhaseSettings
 from pipelines.training_run import close_run, find_weights, open_run, register
 
 if TYPE_CHECKING:
-    from torch.utils.data import DataLoader
-
     from medvit.learn.fit import FitSettings, Precision, Progress
     from medvit.models.heads.centre import NoduleDetector
     from medvit.models.swin3d import Merging, Swin3d
@@ -45,12 +43,19 @@ def run(
     from pipelines.nodule_card import card_fields, card_text
 
     train = config.train
-    batches = _batches(config, workspace)
+    batches, draws = nodule_batches(config, workspace)
     folder = open_run(workspace, "train", config)
     detector, parents = build_detector(config, workspace)
     objective = NoduleObjective(detector)
     settings = _fit_settings(train)
-    result = fit(objective, batches, settings=settings, folder=folder, progress=progress)
+    result = fit(
+        objective,
+        batches,
+        settings=settings,
+        folder=folder,
+        progress=progress,
+        observers=observers_of(train, batches, draws),
+    )
     fields = card_fields(config, detector.eval(), result) | {"parents": parents}
     card = register(
         workspace, detector, name=config.model.name, card=fields, readme=card_text(fields)
@@ -134,29 +139,4 @@ def _fit_settings(train: TrainSettings) -> FitSettings:
         precision=automatic if train.precision == "auto" else train.precision,
         devices=train.devices,
         ema_decay=train.ema_decay or None,
-    )
-
-
-def _batches(config: NoduleConfig, workspace: Workspace) -> DataLoader[Any]:
-    from torch.utils.data import DataLoader
-
-    from medvit.data.draws import FreshDraws
-    from medvit.data.nodule_crops import NoduleCrops, collate
-    from medvit.io.scratch import Scratch
-
-    train = config.train
-    phases = phases_of(train.progressive, spacing_mm=SPACING_MM, side=train.crop_side)
-    scratch = Scratch.below(workspace.cache)
-    shares = [phase.share for phase in phases]
-    return DataLoader(
-        NoduleCrops(
-            crop_phases(config.data, phases, cache=workspace.cache, scratch=scratch),
-            seed=train.seed,
-        ),
-        batch_size=train.batch_size,
-        sampler=FreshDraws(train.crops_per_epoch, epochs=train.epochs, shares=shares),
-        num_workers=train.workers,
-        collate_fn=collate,
-        multiprocessing_context="spawn" if train.workers else None,
-        persistent_workers=train.workers > 0,
     )

@@ -10,16 +10,25 @@ import torch.distributed
 from torch.utils.data import Sampler
 
 
+class Spot(NamedTuple):
+    """A place that an item shall hold: number of a scan, and a voxel (z, y, x) of it."""
+
+    scan: int
+    voxel: tuple[int, int, int]
+
+
 class DrawKey(NamedTuple):
     """One item: how it is drawn, and its number, which seeds the draw.
 
     Attributes:
         phase: Place in the list of phases.
         number: Unique over the whole training.
+        spot: What the item shall hold; None: that is drawn too.
     """
 
     phase: int
     number: int
+    spot: Spot | None = None
 
 
 @dataclass(frozen=True, slots=True)

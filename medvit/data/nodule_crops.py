@@ -30,6 +30,8 @@ from medvit.data.packed_mask import PackedMask
 from medvit.volume.volume import AIR_HU, Hu
 
 LOW_HU, HIGH_HU = -1000.0, 400.0
+Voxel = tuple[int, int, int]
+
 HIGHEST_HU = 3071.0
 """Metal beyond 12 bits says nothing more, and would outshine all that is blurred with it."""
 
@@ -84,6 +86,25 @@ class NoduleBatch(NamedTuple):
     spacing_mm: float
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Lookout:
+    """A crop in which whatever is marked away from `known` is marked wrongly.
+
+    Attributes:
+        pixels: (1, z, y, x) in 0..1.
+        background: Number of the background it is cut from.
+        start: Its corner there (z, y, x).
+        known: Rows in voxels of the crop: what lies there, or is unknown.
+        spacing_mm: Side of a voxel.
+    """
+
+    pixels: Tensor
+    background: int
+    start: Voxel
+    known: Rows
+    spacing_mm: float
+
+
 @dataclass(frozen=True, slots=True)
 class CropPhase:
     """What crops are cut from, and how, in one phase of a training."""
@@ -93,7 +114,7 @@ class CropPhase:
 
 
 class NoduleCrops(Dataset[NoduleItem]):
-    """Crops drawn on the fly: item (phase, number) is the same whenever it is asked for."""
+    """Crops drawn on the fly: item (phase, number, spot) is the same whenever it is asked for."""
 
     def __init__(self, phases: Sequence[CropPhase], *, seed: int) -> None:
         self.phases = tuple(phases)
@@ -102,11 +123,13 @@ class NoduleCrops(Dataset[NoduleItem]):
     def __getitem__(self, key: DrawKey) -> NoduleItem:
         phase = self.phases[key.phase]
         rng = np.random.default_rng((self.seed, key.number))
-        background = phase.backgrounds[int(rng.integers(len(phase.backgrounds)))]
-        settings = phase.settings
+        number = int(rng.integers(len(phase.backgrounds))) if key.spot is None else key.spot.scan
+        background, settings = phase.backgrounds[number], phase.settings
         scale = draw_scale(settings, rng)
-        before = replace(settings, side=side_before(scale, settings.side))
-        crop = draw_crop(background, before, rng)
+        side = side_before(scale, settings.side)
+        voxel = draw_lung_voxel(background, rng) if key.spot is None else key.spot.voxel
+        start = draw_start(voxel, side, rng)
+        crop = draw_crop(background, start, replace(settings, side=side), rng)
         apply_scale(crop, scale, side=settings.side)
         augment(crop, settings, rng, spacing_mm=background.spacing_mm)
         return NoduleItem(
@@ -116,18 +139,51 @@ class NoduleCrops(Dataset[NoduleItem]):
             background.spacing_mm,
         )
 
+    def untouched(self, phase: int, number: int) -> Lookout:
+        """Return a crop of lung as it is, with nothing put in."""
+        backgrounds, side = self.phases[phase].backgrounds, self.phases[phase].settings.side
+        rng = np.random.default_rng((self.seed, number, 2))
+        chosen = int(rng.integers(len(backgrounds)))
+        background = backgrounds[chosen]
+        start = draw_start(draw_lung_voxel(background, rng), side, rng)
+        hu, known = read_crop(background, start, side), background.ignored.copy()
+        known[:, :3] -= start
+        pixels = torch.from_numpy(scale_hu(hu)[None])
+        return Lookout(pixels, chosen, start, known, background.spacing_mm)
+
 
 def scale_hu(hu: NDArray[np.float32]) -> NDArray[np.float32]:
     """Return HU clipped to -1000..400 as 0..1, as the detector takes them."""
     return ((np.clip(hu, LOW_HU, HIGH_HU) - LOW_HU) / (HIGH_HU - LOW_HU)).astype(np.float32)
 
 
-def draw_crop(background: Background, settings: CropSettings, rng: np.random.Generator) -> Crop:
-    """Cut a crop that holds some lung and put distractors and nodules into it."""
-    side = settings.side
-    start = _draw_start(background, side, rng)
-    z, y, x = (slice(int(first), int(first) + side) for first in start)
-    hu = np.clip(background.voxels.read(z, y, x), AIR_HU, HIGHEST_HU)
+def draw_lung_voxel(background: Background, rng: np.random.Generator) -> Voxel:
+    """Draw a voxel of lung; any voxel where lung is hard to find."""
+    for _ in range(50):
+        z, y, x = rng.integers(background.voxels.shape).tolist()
+        if background.lungs.at(z, y, x):
+            break
+    return z, y, x
+
+
+def draw_start(voxel: Voxel, side: int, rng: np.random.Generator) -> Voxel:
+    """Draw the corner of a crop that holds a voxel, though not at its rim."""
+    z, y, x = (np.array(voxel) - rng.integers(side // 8, side - side // 8, size=3)).tolist()
+    return z, y, x
+
+
+def read_crop(background: Background, start: Voxel, side: int) -> Hu:
+    """Return the HU of a crop, without padding values and metal beyond 12 bits."""
+    z, y, x = (slice(first, first + side) for first in start)
+    return np.clip(background.voxels.read(z, y, x), AIR_HU, HIGHEST_HU)
+
+
+def draw_crop(
+    background: Background, start: Voxel, settings: CropSettings, rng: np.random.Generator
+) -> Crop:
+    """Cut a crop and put distractors and nodules into its lung."""
+    hu = read_crop(background, start, settings.side)
+    z, y, x = (slice(first, first + settings.side) for first in start)
     free = background.lungs.read(z, y, x)
     ignored = background.ignored.copy()
     ignored[:, :3] -= start
@@ -170,15 +226,6 @@ def _scanner(background: Background) -> dict[str, Any]:
         "psf_fwhm_mm": background.psf_fwhm_mm,
         "noise_sd_hu": background.noise_sd_hu,
     }
-
-
-def _draw_start(background: Background, side: int, rng: np.random.Generator) -> Rows:
-    shape = np.array(background.voxels.shape)
-    for _ in range(50):
-        inside = rng.integers(shape)
-        if background.lungs.at(*inside.tolist()):
-            break
-    return (inside - rng.integers(side // 8, side - side // 8, size=3)).astype(np.float32)
 
 
 def _clear(free: NDArray[np.bool_], rows: Rows, spacing_mm: float) -> None:

@@ -15,6 +15,8 @@ from medvit.data.nodule_crops import (
     NoduleCrops,
     collate,
     draw_crop,
+    draw_lung_voxel,
+    draw_start,
     scale_hu,
 )
 from medvit.data.packed_mask import PackedMask
@@ -24,7 +26,7 @@ from medvit.models.builders import nodule_detector
 from medvit.volume.resample import VoxelGrid
 from medvit.volume.volume import AIR_HU, volume_of
 
-PLAIN = CropSettings(side=32, cut_share=0, thick_share=0)
+PLAIN = CropSettings(side=32, cut_share=0, thick_share=0, most_distractors=1)
 
 
 def lung_block(ignored: list[list[float]] | None = None, *, spacing_mm: float = 1.0) -> Background:
@@ -39,6 +41,11 @@ def lung_block(ignored: list[list[float]] | None = None, *, spacing_mm: float = 
     affine[:3, :3] *= spacing_mm
     voxels = VoxelGrid.of(volume_of(hu, affine), spacing_mm)
     return Background(voxels, PackedMask.of(lungs), spacing_mm, (1.0, 0.9, 0.9), 20.0, rows)
+
+
+def drawn(background: Background, settings: CropSettings, rng: np.random.Generator) -> Crop:
+    start = draw_start(draw_lung_voxel(background, rng), settings.side, rng)
+    return draw_crop(background, start, settings, rng)
 
 
 def brightest(hu: NDArray[np.float32], centre: NDArray[np.float32]) -> float:
@@ -56,7 +63,7 @@ def test_scaling_clips_to_the_range_of_the_detector() -> None:
 def test_nodules_stay_under_their_labels_through_flips_and_turns(seed: int) -> None:
     rng = np.random.default_rng(seed)
     background = lung_block()
-    crop = draw_crop(background, PLAIN, rng)
+    crop = drawn(background, PLAIN, rng)
     augment(crop, PLAIN, rng, spacing_mm=1.0)
     assert crop.hu.shape == (32, 32, 32)
     for *centre, _ in crop.nodules:
@@ -108,7 +115,7 @@ def test_the_objective_draws_targets_at_the_spacing_of_the_batch() -> None:
 def test_nodules_keep_away_from_known_lesions() -> None:
     background = lung_block(ignored=[[24, 24, 24, 16]])
     for seed in range(20):
-        crop = draw_crop(background, PLAIN, np.random.default_rng(seed))
+        crop = drawn(background, PLAIN, np.random.default_rng(seed))
         for row in crop.nodules:
             away = np.linalg.norm(row[:3] - crop.ignored[0, :3])
             assert away > 8
@@ -135,7 +142,7 @@ def test_a_crop_is_the_scan_where_nothing_was_put_in() -> None:
     voxels = VoxelGrid.of(volume_of(ramp, affine), 1.0)
     background = replace(lung_block(), voxels=voxels)
     settings = CropSettings(side=32, most_nodules=0, most_distractors=0)
-    hu = draw_crop(background, settings, np.random.default_rng(3)).hu
+    hu = drawn(background, settings, np.random.default_rng(3)).hu
     inside = np.argwhere(hu >= -1000)[0]
     start = np.argwhere(ramp == hu[tuple(inside)])[0] - inside
     z, y, x = (slice(int(first), int(first) + 32) for first in start)
