@@ -182,7 +182,8 @@ class DivideMix(nn.Module):
         if weight > 0 and bool((~right).any()):
             loss = loss + weight * (p - wanted).square()[~right].mean()
         mean = p.mean(0)
-        return loss + (self.prior * (self.prior / mean.clamp_min(1e-8)).log()).sum()
+        held: Tensor = (self.prior * (self.prior / mean.clamp_min(1e-8)).log()).sum()
+        return loss + held
 
     def _ramped(self) -> float:
         return min(1.0, (self.epoch - self.settings.warm_up + 1) / max(1, self.settings.ramp))
