@@ -14,6 +14,7 @@ from medvit.data.nodule_crops import HIGHEST_HU, Background, Voxels
 from medvit.data.packed_mask import PackedMask
 from medvit.data.patches import Part
 from medvit.data.phantom import draw_phantom, make_phantom
+from medvit.data.scan_sharpness import in_plane_fwhm_mm
 from medvit.errors import InputError
 from medvit.geometry import Affine, index_to_lps, lps_to_index
 from medvit.volume.lungs import find_lungs
@@ -23,11 +24,11 @@ Triple = tuple[float, float, float]
 
 AERATED_HU = -500.0
 APART_MM = 4.0  # between a nodule and what else is known
-IN_PLANE_FWHM_MM = 0.9  # middle of METHODS' 0.7 to 1.2 mm
+IN_PLANE_FWHM_MM = 0.9  # where a scan has too few edges to measure it
 FINE_MM = 1.0
 LUNG_MARGIN = 8  # voxels around the lungs
 SLAB_SLICES, AERATED_HALO = 32, 10  # four sigma of the blur and the dilation, at 1 mm or more
-NOISE_SLICES = 24
+NOISE_SLICES, EDGE_SLICES = 24, 8
 
 
 class Grid(Voxels, Protocol):
@@ -144,7 +145,7 @@ def scan_background(
     for row, (*xyz_mm, diameter_mm) in zip(ignored, ignored_xyzd_mm, strict=True):
         row[:3] = lps_to_index(on.affine_lps, np.array(xyz_mm)) - low
         row[3] = diameter_mm
-    psf = _at_least(_psf_fwhm(volume), side_mm)
+    psf = _at_least(psf_fwhm_of(volume), side_mm)
     return Background(part, inside, side_mm, psf, noise_of(part, inside), ignored)
 
 
@@ -159,12 +160,20 @@ def native_background(
     for row, (*xyz_mm, diameter_mm) in zip(ignored, ignored_xyzd_mm, strict=True):
         row[:] = [*lps_to_index(volume.affine_lps, np.array(xyz_mm)), diameter_mm]
     return NativeBackground(
-        hu, lungs, volume.spacing_mm, _psf_fwhm(volume), noise_sd(hu, lungs), ignored
+        hu, lungs, volume.spacing_mm, psf_fwhm_of(volume), noise_sd(hu, lungs), ignored
     )
 
 
-def _psf_fwhm(volume: Volume) -> Triple:
-    return (max(volume.spacing_mm[0], IN_PLANE_FWHM_MM), IN_PLANE_FWHM_MM, IN_PLANE_FWHM_MM)
+def psf_fwhm_of(volume: Volume) -> Triple:
+    """Return the blur (z, y, x) of a scan: its slice spacing, and what its edges say in-plane."""
+    depth = volume.shape[0]
+    # Without the ends: partial scans begin in the neck or end in the abdomen.
+    chosen = np.unique(np.linspace(0.2, 0.8, EDGE_SLICES) * (depth - 1)).round().astype(int)
+    everywhere = slice(None)
+    slices = [volume.read(slice(z, z + 1), everywhere, everywhere) for z in chosen.tolist()]
+    image = np.clip(np.concatenate(slices), AIR_HU, HIGHEST_HU)
+    in_plane_mm = in_plane_fwhm_mm(image, pixel_mm=volume.spacing_mm[1]) or IN_PLANE_FWHM_MM
+    return (max(volume.spacing_mm[0], IN_PLANE_FWHM_MM), in_plane_mm, in_plane_mm)
 
 
 def _at_least(psf_fwhm_mm: Triple, spacing_mm: float) -> Triple:
