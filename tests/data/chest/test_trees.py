@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from medvit.data.chest.trees import grow_tree
+from medvit.data.chest.trees import grow_tree, with_twigs
 
 ROOT = np.array([0.0, 0.0, 0.0])
 
@@ -36,3 +36,15 @@ def test_branches_hang_together() -> None:
 def test_a_branch_is_never_thicker_than_the_one_before_it() -> None:
     tree = grow_tree(np.random.default_rng(0), ROOT, tips(100), tip_radius_mm=0.5)
     assert (tree[:, 7] <= tree[:, 6] + 1e-9).all()
+
+
+def test_twigs_sit_on_thin_branches_and_are_thinner() -> None:
+    tree = grow_tree(np.random.default_rng(0), ROOT, tips(32), tip_radius_mm=0.5)
+    twigs = with_twigs(np.random.default_rng(1), tree, thinner_mm=0.7)[len(tree) :]
+    assert len(twigs) == 2 * int((tree[:, 6] < 0.7).sum())
+    away = twigs[:, None, :3] - tree[None, :, :3]
+    way = tree[:, 3:6] - tree[:, :3]
+    along = np.clip((away * way).sum(axis=2) / (way**2).sum(axis=1), 0, 1)
+    apart = np.linalg.norm(away - along[..., None] * way, axis=2).min(axis=1)
+    np.testing.assert_allclose(apart, 0, atol=1e-9)
+    assert twigs[:, 6].max() < 0.7 * 0.8

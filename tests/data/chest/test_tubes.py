@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from medvit.data.chest.fields import Space
 from medvit.data.chest.tubes import draw_distance, draw_share, join, tubes_along
@@ -24,12 +26,21 @@ def test_a_tube_has_the_volume_of_a_capsule(
     assert found_mm3 == pytest.approx(expected_mm3, rel=0.08)
 
 
-def test_a_tube_thinner_than_a_voxel_fills_it_in_part() -> None:
-    space = Space((-5, -5, -5), (1, 1, 1), (11, 11, 11))
+@settings(max_examples=20)
+@given(
+    start=st.tuples(*[st.floats(-3, 3)] * 3),
+    end=st.tuples(*[st.floats(-3, 3)] * 3),
+    radius_mm=st.floats(0.1, 0.5),
+)
+def test_a_tube_thinner_than_a_voxel_keeps_its_volume(
+    start: tuple[float, ...], end: tuple[float, ...], radius_mm: float
+) -> None:
+    space = Space((-5, -5, -5), (1, 1, 1), (11, 11, 11), turn=0.1)
     share = np.zeros(space.shape, np.float32)
-    line = np.array([[-4.0, 0.0, 0.0], [4.0, 0.0, 0.0]])
-    draw_share(share, tubes_along(line, np.array([0.3, 0.3])), space)
-    assert share[5, 5, 5] == pytest.approx(np.pi * 0.09 * 0.8, abs=0.05)
+    draw_share(share, tubes_along(np.array([start, end]), np.full(2, radius_mm)), space)
+    length_mm = float(np.linalg.norm(np.subtract(end, start)))
+    # A voxel cannot be more than full, however a short tube falls into it.
+    assert share.sum() == pytest.approx(np.pi * radius_mm**2 * length_mm, rel=0.01, abs=1e-6)
 
 
 def test_the_distance_is_that_to_the_nearest_tube() -> None:
