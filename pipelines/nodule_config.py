@@ -54,6 +54,7 @@ class ModelSettings(Settings):
         None, description="order of patch merging in a file of MONAI's encoder"
     )
     width: int = Field(32, ge=8, description="channels of the pyramid")
+    reduction: bool = Field(False, description="a second look at each candidate")
 
     @model_validator(mode="after")
     def _merging_goes_with_a_file(self) -> Self:
@@ -70,8 +71,9 @@ class ModelSettings(Settings):
     @property
     def architecture(self) -> dict[str, Any]:
         """Arguments of `nodule_detector`."""
-        own = {"backbone": self.backbone, "width": self.width}
-        return own if self.merging is None else {**own, "merging": self.merging}
+        merging = {} if self.merging is None else {"merging": self.merging}
+        reduction = {"reduction": True} if self.reduction else {}
+        return {"backbone": self.backbone, "width": self.width, **merging, **reduction}
 
 
 class TrainSettings(Settings):

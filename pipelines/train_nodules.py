@@ -86,8 +86,13 @@ def build_detector(
     is_encoder = card.task == "backbone"
     if is_encoder:
         _compare_inputs(card)
+    weights = start.state_dict()
+    if not is_encoder and detector.reduction is not None:
+        # A model without a second look starts one that changes nothing yet.
+        second = detector.reduction.state_dict(prefix="reduction.")
+        weights = second | weights
     try:
-        detector.get_submodule("backbone" if is_encoder else "").load_state_dict(start.state_dict())
+        detector.get_submodule("backbone" if is_encoder else "").load_state_dict(weights)
     except RuntimeError as error:
         msg = f"model.weights={model.weights}: {card.architecture} does not fit {model.backbone}"
         raise ConfigError(msg, hint="name the backbone and width it was trained with") from error

@@ -94,10 +94,11 @@ def volume_backbone(name: str, *, merging: Merging | None = None) -> Backbone3d:
 
 
 def nodule_detector(
-    *, backbone: str, width: int = 32, merging: Merging | None = None
+    *, backbone: str, width: int = 32, merging: Merging | None = None, reduction: bool = False
 ) -> NoduleDetector:
     """Return a nodule detector on a 3D backbone named in `BACKBONES`."""
-    return NoduleDetector(volume_backbone(backbone, merging=merging), width=width)
+    encoder = volume_backbone(backbone, merging=merging)
+    return NoduleDetector(encoder, width=width, reduction=reduction)
 
 
 def volume_classifier(

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
 from medvit.models.backbone import Backbone3d
+from medvit.models.heads.reduction import Reduction
 from medvit.models.layers.channel_norm import ChannelNorm, tile_dependent_parts
 
 PRIOR_PROBABILITY = 0.01
@@ -60,12 +61,13 @@ class NoduleDetector(nn.Module):
         backbone: Encoder; its first map sets the stride of the output. Nothing in it may look
             at the whole tile, or a score would depend on what else lies in there.
         width: Channels of the pyramid.
+        reduction: Whether candidates are looked at a second time, see `Reduction`.
 
     Raises:
         ValueError: If the backbone norms or mixes over the whole tile or batch.
     """
 
-    def __init__(self, backbone: Backbone3d, *, width: int = 32) -> None:
+    def __init__(self, backbone: Backbone3d, *, width: int = 32, reduction: bool = False) -> None:
         super().__init__()
         self.backbone = backbone
         self.laterals = nn.ModuleList(
@@ -77,6 +79,7 @@ class NoduleDetector(nn.Module):
             nn.Conv3d(1, width, 4, stride=2, padding=1), ChannelNorm(width), nn.GELU()
         )
         self.head = nn.Sequential(_conv_block(width), _output_layer(width))
+        self.reduction = Reduction(width, len(backbone.widths)) if reduction else None
         if wide := tile_dependent_parts(self):
             msg = f"a detector's scores must not depend on the tile, but {', '.join(wide[:3])} do"
             raise ValueError(msg)
@@ -87,7 +90,7 @@ class NoduleDetector(nn.Module):
         return self.backbone.patch_size
 
     def forward(self, x: Tensor) -> CentreMaps:
-        """Return maps over cells of `stride` voxels.
+        """Return maps over cells of `stride` voxels, their heat after the second look.
 
         Args:
             x: Volume (n, 1, z, y, x); HU clipped to -1000..400 and scaled to 0..1.
@@ -95,17 +98,24 @@ class NoduleDetector(nn.Module):
         Raises:
             ValueError: If a side does not divide by `stride`.
         """
+        maps, pyramid = self.look(x)
+        if self.reduction is None:
+            return maps
+        return maps._replace(heat=self.reduction.rescore(maps.heat, pyramid))
+
+    def look(self, x: Tensor) -> tuple[CentreMaps, list[Tensor]]:
+        """Return the maps of the first look and the pyramid, finest first; as `forward`."""
         if any(side % self.stride for side in x.shape[2:]):
             msg = f"sides must divide by {self.stride}, got {tuple(x.shape[2:])}"
             raise ValueError(msg)
+        pyramid: list[Tensor] = []
         maps = self.backbone(x)
-        top: Tensor | None = None
         for level in reversed(range(len(maps))):
             here = self.laterals[level](maps[level])
             if level == 0:
                 here = here + self.texture(x)
-            if top is not None:
-                here = here + F.interpolate(top, size=here.shape[2:], mode="nearest")
-            top = self.smooth[level](here)
-        out = self.head(top).float()
-        return CentreMaps(out[:, :1], out[:, 1:2], out[:, 2:])
+            if pyramid:
+                here = here + F.interpolate(pyramid[0], size=here.shape[2:], mode="nearest")
+            pyramid.insert(0, self.smooth[level](here))
+        out = self.head(pyramid[0]).float()
+        return CentreMaps(out[:, :1], out[:, 1:2], out[:, 2:]), pyramid
