@@ -22,7 +22,6 @@ from medvit.geometry import index_to_lps
 from medvit.io.case import Case
 from medvit.io.discover import discover
 from medvit.io.volumes.nifti import read_nifti
-from medvit.io.volumes.passing_voxels import PassingVoxels, passes_forward
 from medvit.io.volumes.stored_volume import volume_over
 from medvit.io.volumes.stored_voxels import voxels_of
 from medvit.volume.volume import Volume
@@ -132,12 +131,9 @@ def _open_mask(path: Path, image_path: Path) -> Volume:
         InputError: If it does not lie on the voxels of its image.
         ReadError: If it cannot be read.
     """
-    grid, file = read_nifti(path)
+    grid, file = read_nifti(path, is_mask=True)
     file.check_holds(grid.header)
-    if file.packing and passes_forward(grid):
-        mask = volume_over(grid, PassingVoxels(grid.header, file))
-    else:
-        mask = volume_over(grid, voxels_of(grid.header, file, None))
+    mask = volume_over(grid, voxels_of(grid.header, file, None))
     image, _ = read_nifti(image_path)
     corners = np.array([[0, 0, 0], image.shape])
     apart_mm = [index_to_lps(each.affine_lps, corners) for each in (mask, image)]

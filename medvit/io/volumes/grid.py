@@ -110,14 +110,19 @@ def three_lengths(path: Path, lengths: Sequence[int]) -> tuple[int, int, int]:
     return axes[0], axes[1], axes[2]
 
 
-def grid_of(header: StoredHeader) -> StoredGrid:
+def grid_of(header: StoredHeader, *, is_mask: bool = False) -> StoredGrid:
     """Return the grid of a header: a straight box, z upward, y to the back, x to the left.
+
+    Args:
+        is_mask: Whether voxels are labels, which need not reach down to air.
 
     Raises:
         ReadError: If the axes are not at right angles, or voxels cannot be HU by type.
     """
     _check_straight(header)
     _check_type(header)
+    if not is_mask:
+        _check_reach(header)
     axes, is_flipped = _way_to_lps(header.affine_lps)
     affine = np.eye(4)
     affine[:3, 3] = header.affine_lps[:3, 3]
@@ -185,6 +190,10 @@ def _check_type(header: StoredHeader) -> None:
     if not (largest <= MOST_RESCALE and header.slope != 0):
         msg = f"{name}: slope {header.slope} and intercept {header.intercept} give no values"
         raise ReadError(msg, reason="bad_value", hint="write it again")
+
+
+def _check_reach(header: StoredHeader) -> None:
+    name, dtype = header.path.name, header.dtype
     if dtype.kind == "f":
         return
     bits = 8 * dtype.itemsize

@@ -44,11 +44,14 @@ rounding."""
 RAS_TO_LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
 
 
-def read_nifti(path: Path) -> tuple[StoredGrid, VoxelFile]:
+def read_nifti(path: Path, *, is_mask: bool = False) -> tuple[StoredGrid, VoxelFile]:
     """Return the grid and the voxels of a NIfTI-1 or -2 file, or of a pair `.hdr` and `.img`.
 
     Whether it is compressed is told by its content. sform comes before qform, as the
     standard says; where both are set they must agree.
+
+    Args:
+        is_mask: Whether voxels are labels; else they must be able to hold HU.
 
     Raises:
         ReadError: With the reason, when the header says otherwise.
@@ -69,9 +72,9 @@ def read_nifti(path: Path) -> tuple[StoredGrid, VoxelFile]:
     )
     offset = _offset(path, fields)
     if not fields.is_single:
-        return grid_of(header), _voxels_beside(path, offset)
+        return grid_of(header, is_mask=is_mask), _voxels_beside(path, offset)
     start = (0, offset) if packing else (offset, 0)
-    return grid_of(header), VoxelFile(path, packing, *start, stamp)
+    return grid_of(header, is_mask=is_mask), VoxelFile(path, packing, *start, stamp)
 
 
 @contextmanager
