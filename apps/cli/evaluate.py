@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -34,6 +34,11 @@ def register(cli: typer.Typer) -> None:
         "froc",
         example="medvit evaluate froc --predictions luna16.csv --annotations annotations.csv",
     )(froc)
+    command(
+        group,
+        "detection",
+        example="medvit evaluate detection --predictions coco.json --annotations labels.json",
+    )(detection)
     cli.add_typer(group, name="evaluate")
 
 
@@ -80,6 +85,51 @@ def froc(  # noqa: PLR0913, PLR0917 - each is an option of the command
     ]
     counts = f"{result['n_annotations']} nodules in {result['n_scans']} scans"
     lines.append(f"CPM {result['cpm']:.4f} ({_span(result['cpm_interval'])}), {counts}")
+    return _answer(session, result, lines)
+
+
+def detection(  # noqa: PLR0913, PLR0917 - each is an option of the command
+    session: Session,
+    predictions: Annotated[
+        Path,
+        typer.Option(help="COCO JSON: a list of results, or a file whose annotations have scores."),
+    ],
+    annotations: Annotated[Path, typer.Option(help="COCO JSON, or a folder with VOC XML files.")],
+    rules: Annotated[
+        Literal["coco", "voc2007", "voc2012"],
+        typer.Option(help="Whose definition of average precision."),
+    ] = "coco",
+    manifest: Annotated[
+        Path | None,
+        typer.Option(help="Manifest whose groups are drawn together; without it, images."),
+    ] = None,
+    rounds: Rounds = 1000,
+    seed: Seed = 0,
+    floor: Annotated[
+        float | None, typer.Option(min=0, max=1, help="Exit with 6 when mAP50 is below.")
+    ] = None,
+) -> ExitCode:
+    """Score predicted boxes by the rules of COCO or VOC."""
+    from pipelines.evaluating.detection import DetectionSettings, run_detection
+
+    settings = DetectionSettings(
+        predictions=predictions,
+        annotations=annotations,
+        rules=rules,
+        manifest=manifest,
+        rounds=rounds,
+        seed=seed,
+        floor=floor,
+    )
+    result = run_detection(settings, workspace=session.workspace)
+    lines = [
+        f"{name:>20}: AP50 {each['ap50']:.4f}, AP50:95 {each['ap50_95']:.4f}, "
+        f"{each['true_boxes']} true boxes"
+        for name, each in result["per_class"].items()
+        if each["true_boxes"]
+    ]
+    for name, figure in (("mAP50", "map50"), ("mAP50:95", "map50_95")):
+        lines.append(f"{name} {result[figure]:.4f} ({_span(result[figure + '_interval'])})")
     return _answer(session, result, lines)
 
 

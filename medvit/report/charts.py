@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from medvit.report.markup import Html, join, tag
 
-COLOURS = ("#0f6c74", "#d55e00", "#0072b2", "#009e73", "#a8478f", "#b07d00", "#56a0d3", "#5d6b76")
+COLOURS = ("#0f6c74", "#d55e00", "#0072b2", "#a8478f", "#b07d00", "#56a0d3", "#7aa31c", "#5d6b76")
 DASHES = (None, "7 4", "2 3")
 INK, QUIET, GRID, PAPER = "#1d2830", "#5d6b76", "#e3e8eb", "#ffffff"
 FONT = "system-ui, -apple-system, Segoe UI, Roboto, Helvetica, Arial, sans-serif"

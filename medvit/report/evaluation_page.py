@@ -23,7 +23,7 @@ th.right, td.right { text-align: right; font-variant-numeric: tabular-nums; whit
 .wide { overflow-x: auto; }
 .fitting td { font-size: 13px; }
 .fitting td, .fitting th { padding: 6px 10px; }
-.fitting { width: auto; min-width: 50%; }
+.fitting { width: auto; }
 .notes { margin: 12px 0 0; padding-left: 20px; overflow-wrap: anywhere; }
 """
 FOOTER = (

@@ -12,15 +12,9 @@ from pydantic import Field
 from medvit.errors import InputError
 from medvit.metrics.froc import ScanMatches, SizeFroc, match_scans
 from medvit.metrics.froc_checks import check_axes, check_scans
+from medvit.metrics.froc_figures import FrocFigures, measure_froc
 from medvit.metrics.luna16_csv import read_annotation_table, read_mark_table, read_series_table
-from medvit.report.froc_report import (
-    FrocFigures,
-    froc_page,
-    froc_plot,
-    measure_froc,
-    nodule_csv,
-    scan_csv,
-)
+from medvit.report.froc_report import froc_page, froc_plot, nodule_csv, scan_csv
 from medvit.workspace import Workspace
 from pipelines.config import Settings
 from pipelines.evaluating.keeping import REPORT, floor_result, heading, keep

@@ -1,0 +1,1 @@
+"""Boxes on images and the files they are kept in: COCO JSON and VOC XML."""
