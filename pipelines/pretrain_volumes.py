@@ -55,7 +55,10 @@ def run(
     folder = open_run(workspace, "pretrain", config)
     write_cases(folder, scans)
     pairs = _pairs(config, scans)
-    figures = Figures(alarm_from_step=max(ALARM_STEPS, _warmup_steps(config)))
+    figures = Figures(
+        alarm_from_step=max(ALARM_STEPS, _warmup_steps(config)),
+        views=2 * config.train.batch_size * config.train.devices,
+    )
     left_out = {"batch_size", "patches_per_epoch", "workers", "progressive"}
     result = fit(
         objective,
@@ -188,6 +191,6 @@ def _readme(
     if result.cut_short:
         lines.append("**Cut short** by train.max_minutes: it may do worse than usual.")
     if collapsed:
-        lines.append("**Collapsed**: different patches look the same to it. Do not use it.")
+        lines.append("**Collapsed**: it cannot tell patches apart. Do not use it.")
     start = "start a training from it with `model.weights={reference}`."
     return "\n".join([*lines, "", f"Not a model to scan with: {start}", ""])

@@ -13,8 +13,8 @@ from torch import Tensor
 from medvit.learn.pretraining.views import SslBatch
 from medvit.learn.pretraining.volumes import VolumeSslLoss
 
-ALIKE = 0.95
-"""Mean cosine between different patches from which the encoder counts as collapsed."""
+TIMES_CHANCE = 1.5
+"""An encoder that finds fewer pairs than this many times chance counts as collapsed."""
 
 _log = logging.getLogger(__name__)
 
@@ -43,25 +43,28 @@ class Pictures(Callback):
 class Figures(Callback):
     """Keeps the figures of the last whole epoch, and warns of a collapse after a start.
 
-    Fresh weights make all patches look alike: the alarm waits.
+    Fresh weights tell patches hardly apart: the alarm waits.
 
     Args:
         alarm_from_step: Optimiser steps before the first alarm.
+        views: Views in a step; chance finds one pair in `views - 1`.
 
     Attributes:
         last: By name, as the objective gave them, means over the epoch.
         steps: Optimiser steps at its end.
     """
 
-    def __init__(self, *, alarm_from_step: int) -> None:
+    def __init__(self, *, alarm_from_step: int, views: int) -> None:
         self.alarm_from_step = alarm_from_step
+        self.least_accuracy = TIMES_CHANCE / (views - 1)
         self.last: dict[str, float] = {}
         self.steps = 0
 
     @property
     def has_collapsed(self) -> bool:
-        """Whether all patches looked the same to the encoder long after the start."""
-        return self.steps >= self.alarm_from_step and self.last["likeness"] > ALIKE
+        """Whether patches could not be told apart long after the start."""
+        is_low = self.last.get("contrast_accuracy", 1.0) < self.least_accuracy
+        return self.steps >= self.alarm_from_step and is_low
 
     def state_dict(self) -> dict[str, Any]:
         """Keep the figures over an interruption."""
@@ -77,10 +80,11 @@ class Figures(Callback):
         self.steps = trainer.global_step
         if self.has_collapsed:
             _log.warning(
-                "collapse: embeddings of different patches have a mean cosine of %.3f, more than "
-                "%.2f; lower train.lr, raise train.batch_size or pretrain.temperature",
-                self.last["likeness"],
-                ALIKE,
+                "collapse: %.1f%% of views find the other view of their patch, less than %.1f%% "
+                "after %d steps; lower train.lr, raise train.batch_size or pretrain.temperature",
+                100 * self.last["contrast_accuracy"],
+                100 * self.least_accuracy,
+                self.steps,
             )
 
 

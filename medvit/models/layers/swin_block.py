@@ -12,9 +12,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
-from medvit.models.layers.attention import attend, wide_dtype
+from medvit.models.layers.attention import attend_in_boxes, wide_dtype
 from medvit.models.layers.drop_path import DropPath
-from medvit.models.layers.in_chunks import in_chunks
+from medvit.models.layers.in_chunks import in_chunks, linear_unread
 from medvit.models.layers.windows import Chunk, Kind, cut_chunks
 
 Padding = Literal["masked", "monai"]
@@ -105,7 +105,6 @@ class SwinBlock(nn.Module):
         """Transform the tokens (b, n, c) of a grid; overwrites them where gradients are off."""
         weights = self._weights(x.device.type)
         keeps = self._draw_keeps(x)
-        heads = self.attn.num_heads
         # What attention gave, for the backward pass: it costs more time than room.
         seen_before: dict[Chunk, Tensor] | None = {} if torch.is_grad_enabled() else None
 
@@ -113,14 +112,22 @@ class SwinBlock(nn.Module):
             own, biases = BlockWeights(*given[: len(weights)]), given[len(weights) :]
             y = layer_norm(piece, own.norm1, own.norm1_bias).to(own.qkv.dtype)
             known = seen_before.get(chunk) if seen_before else None
-            seen = _attend_in_boxes(y, chunk, own, biases, heads=heads, known=known)
+            qkv = F.linear(y, own.qkv, own.qkv_bias).to(wide_dtype(y))  # (b, t, 3c)
+            seen = attend_in_boxes(
+                qkv,
+                own.qkv_bias.to(qkv.dtype),  # what the layer makes of padding
+                [biases[kind] for kind, _ in chunk.parts],
+                [count for _, count in chunk.parts],
+                known=known,
+            )
             if seen_before is not None and not torch.is_grad_enabled():
                 seen_before[chunk] = seen
             seen = seen.to(y.dtype)
             piece = _add(piece, F.linear(seen, own.proj, own.proj_bias), keeps[0])
             y = layer_norm(piece, own.norm2, own.norm2_bias).to(own.fc1.dtype)
             hidden = F.gelu(F.linear(y, own.fc1, own.fc1_bias))
-            return _add(piece, F.linear(hidden, own.fc2, own.fc2_bias), keeps[1])
+            last = F.linear if known is None else linear_unread
+            return _add(piece, last(hidden, own.fc2, own.fc2_bias), keeps[1])
 
         chunks = cut_chunks(kinds, most_tokens=_most_tokens(x))
         with torch.autocast(x.device.type, enabled=False):
@@ -163,34 +170,3 @@ def _most_tokens(x: Tensor) -> int:
     budget = CHUNK_BYTES if x.device.type == "cpu" else GPU_CHUNK_BYTES
     volumes = x.shape[0] if torch.is_grad_enabled() else 1
     return budget // (4 * x.shape[2] * 4 * volumes)
-
-
-def _attend_in_boxes(
-    y: Tensor,
-    chunk: Chunk,
-    own: BlockWeights,
-    biases: Sequence[Tensor],
-    *,
-    heads: int,
-    known: Tensor | None,
-) -> Tensor:
-    """Attend within the boxes whose tokens (b, t, c) follow each other."""
-    b, _, c = y.shape
-    qkv = F.linear(y, own.qkv, own.qkv_bias).to(wide_dtype(y))  # (b, t, 3c)
-    zero_token = own.qkv_bias.to(qkv.dtype)  # what the layer makes of padding
-    seen, first = [], 0
-    for kind, count in chunk.parts:
-        bias = biases[kind]  # (h, n, k)
-        n, padded = bias.shape[1], bias.shape[2] - bias.shape[1]
-        boxes = qkv[:, first : first + count * n].reshape(b * count, n, -1)
-        if padded:
-            boxes = torch.cat([boxes, zero_token.expand(b * count, padded, -1)], dim=1)
-        q, k, v = boxes.view(b * count, n + padded, 3, heads, -1).permute(2, 0, 3, 1, 4)
-        q = q[:, :, :n]  # (b*m, h, n, c/h)
-        answer = None if known is None else known[:, first : first + count * n]
-        if answer is not None:
-            answer = answer.reshape(b * count, n, heads, -1).transpose(1, 2)
-        out = attend(q, k, v, bias, known=answer)
-        seen.append(out.transpose(1, 2).reshape(b, count * n, c))
-        first += count * n
-    return seen[0] if len(seen) == 1 else torch.cat(seen, dim=1)

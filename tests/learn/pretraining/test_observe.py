@@ -15,10 +15,10 @@ from medvit.learn.pretraining.views import SslBatch
 from medvit.learn.pretraining.volumes import VolumeSslLoss
 
 
-def epoch(figures: Figures, *, step: int, likeness: float) -> None:
-    """Let figures see the end of an epoch."""
+def epoch(figures: Figures, *, step: int, found: float) -> None:
+    """Let figures see the end of an epoch in which a share of the pairs was found."""
     trainer = SimpleNamespace(
-        callback_metrics={"likeness": torch.tensor(likeness)}, global_step=step
+        callback_metrics={"contrast_accuracy": torch.tensor(found)}, global_step=step
     )
     figures.on_train_epoch_end(cast("Any", trainer), cast("Any", None))
 
@@ -26,21 +26,21 @@ def epoch(figures: Figures, *, step: int, likeness: float) -> None:
 def test_the_alarm_waits_for_the_start_and_names_the_figure(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    figures = Figures(alarm_from_step=100)
+    figures = Figures(alarm_from_step=100, views=11)  # chance finds a tenth
     with caplog.at_level(logging.WARNING):
-        epoch(figures, step=50, likeness=0.999)
+        epoch(figures, step=50, found=0.1)
         assert not caplog.records
-        epoch(figures, step=100, likeness=0.97)
+        epoch(figures, step=100, found=0.125)
     found = figures.has_collapsed
     assert found
-    assert "mean cosine of 0.970, more than 0.95" in caplog.text
-    epoch(figures, step=150, likeness=0.6)
+    assert "12.5% of views find the other view of their patch, less than 15.0%" in caplog.text
+    epoch(figures, step=150, found=0.16)
     assert not figures.has_collapsed
 
 
 def test_the_figures_outlive_an_interruption() -> None:
-    figures, resumed = (Figures(alarm_from_step=10) for _ in range(2))
-    epoch(figures, step=20, likeness=0.98)
+    figures, resumed = (Figures(alarm_from_step=10, views=8) for _ in range(2))
+    epoch(figures, step=20, found=0.1)
     resumed.load_state_dict(figures.state_dict())
     assert (resumed.last, resumed.steps) == (figures.last, 20)
     assert resumed.has_collapsed

@@ -4,18 +4,24 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import pytest
 import torch
+from scipy import ndimage
 from torch import Tensor, nn
 
-from medvit.learn.pretraining.views import SslBatch
+from medvit.learn.pretraining.views import PaintShares, Patch, SslBatch, draw_view, make_views
 from medvit.learn.pretraining.volumes import (
     VolumeSslLoss,
     VolumeSslNet,
+    centred,
     gathered,
-    likeness,
+    share_of_pairs_found,
 )
 from medvit.models.builders import volume_backbone
+from medvit.models.swin3d import Swin3d
+
+STEPS = 40
 
 
 class Fixed(nn.Module):
@@ -37,7 +43,7 @@ def slow_loss(
         math.log(sum(math.exp(v) for v in row.tolist())) - float(row[label])
         for row, label in zip(logits, turns.tolist(), strict=True)
     ) / len(turns)
-    units = [v / v.norm() for v in z]
+    units = [(v - z.mean(0)) / (v - z.mean(0)).norm() for v in z]
     contrast = 0.0
     for i in range(2 * n):
         others = [math.exp(float(units[i] @ units[k]) / t) for k in range(2 * n) if k != i]
@@ -73,7 +79,7 @@ def test_the_two_views_of_a_patch_are_the_positives() -> None:
         objective = VolumeSslLoss(net, temperature=0.5)  # type: ignore[arg-type]
         images = torch.zeros(4, 1, 2, 2, 2)
         losses[name] = float(objective(SslBatch(images, images, torch.zeros(4).long()))["contrast"])
-    assert losses["paired"] == pytest.approx(math.log(1 + 2 * math.exp(-2)), abs=1e-6)
+    assert losses["paired"] == pytest.approx(math.log(1 + 2 * math.exp(-4)), abs=1e-6)
     assert losses["crossed"] > losses["paired"] + 1.5
 
 
@@ -85,10 +91,49 @@ def test_recognised_turns_are_counted() -> None:
     assert float(found["turn_accuracy"]) == 0.5
 
 
-def test_likeness_is_the_mean_cosine_of_different_rows() -> None:
-    z = torch.tensor([[1.0, 0.0], [0.0, 2.0], [3.0, 3.0]])
-    assert float(likeness(z)) == pytest.approx(2 * math.sqrt(0.5) / 3, abs=1e-6)
-    assert float(likeness(torch.ones(1, 3))) == pytest.approx(0, abs=1e-6)
+def test_what_all_patches_share_does_not_count() -> None:
+    z = torch.randn(6, 4, generator=torch.Generator().manual_seed(2))
+    torch.testing.assert_close(centred(z + 1000), centred(z), atol=1e-3, rtol=0)
+    assert centred(z).mean(0).abs().max() < 1e-6
+    shared = centred(torch.stack([z, z + 2]))  # two processes: the mean of both
+    torch.testing.assert_close(shared[1] - shared[0], torch.full((6, 4), 2.0))
+
+
+def test_pairs_found_are_counted_by_hand() -> None:
+    first = torch.tensor([[1.0, 0.0], [0.0, 1.0]])
+    second = torch.tensor([[1.0, 0.1], [1.0, 0.2]])  # the last one is nearer to the other pair
+    # first[0] finds second[0]; first[1] finds second[1]; second[0] and second[1] each other.
+    assert float(share_of_pairs_found(first, second)) == 0.5
+
+
+def made_batch(rng: np.random.Generator, patches: list[Patch]) -> SslBatch:
+    some = [patches[number] for number in rng.choice(len(patches), 4, replace=False)]
+    shares = PaintShares(noise=0.2, copied=0.1)
+    return make_views(
+        some, [(draw_view(rng, 16, shares), draw_view(rng, 16, shares)) for _ in some]
+    )
+
+
+@pytest.mark.slow
+def test_in_a_few_steps_patches_are_told_apart() -> None:
+    torch.manual_seed(0)
+    rng = np.random.default_rng(0)
+    noise = rng.standard_normal((8, 16, 16, 16))
+    smooth = [ndimage.gaussian_filter(part, 1 + 0.5 * n) for n, part in enumerate(noise)]
+    patches = [(part / np.ptp(part) + 0.5).astype(np.float32) for part in smooth]
+    net = VolumeSslNet(Swin3d(embed_dim=16, depths=(1, 1), num_heads=(1, 2), window_size=4))
+    objective = VolumeSslLoss(net, temperature=0.5)
+    steps = torch.optim.AdamW(net.parameters(), lr=3e-3)
+    seen = []
+    for _ in range(STEPS):
+        found = objective(made_batch(rng, patches))
+        found["loss"].backward()
+        steps.step()
+        steps.zero_grad()
+        seen.append([float(found[name].detach()) for name in ("contrast", "contrast_accuracy")])
+    start, end = np.mean(seen[:10], axis=0), np.mean(seen[-10:], axis=0)
+    assert end[0] < start[0] - 0.3
+    assert end[1] > 0.5  # chance is 1 in 7
 
 
 @pytest.mark.parametrize(("backbone", "side"), [("swin3d_tiny", 32), ("segresnet_small", 64)])
