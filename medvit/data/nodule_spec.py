@@ -49,13 +49,24 @@ class NoduleSpec:
     shape_seed: int = 0
 
 
-def draw_nodule(rng: np.random.Generator, *, centre_index_zyx: Sequence[float]) -> NoduleSpec:
+def draw_nodule(
+    rng: np.random.Generator,
+    *,
+    centre_index_zyx: Sequence[float],
+    kinds: Sequence[Kind] = KINDS,
+) -> NoduleSpec:
     """Draw size, kind and outline of a nodule at a place.
 
     Sizes follow LUNA16's: ln-mean 1.99, ln-sd 0.47, from 3 to 30 mm.
+
+    Args:
+        kinds: What may be drawn, in the proportions of `KIND_SHARES`.
     """
     z, y, x = (float(value) for value in centre_index_zyx)
-    kind = KINDS[int(rng.choice(len(KINDS), p=KIND_SHARES))]
+    shares = np.array(
+        [share * (kind in kinds) for kind, share in zip(KINDS, KIND_SHARES, strict=True)]
+    )
+    kind = KINDS[int(rng.choice(len(KINDS), p=shares / shares.sum()))]
     diameter_mm = draw_diameter(rng)
     hu, core_hu, core_share = _draw_attenuation(rng, kind)
     is_hazy = kind in {"part_solid", "ground_glass"}

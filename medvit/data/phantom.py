@@ -17,12 +17,13 @@ from medvit.data.chest.skeleton import Skeleton, draw_skeleton
 from medvit.data.distractors import DistractorKind, draw_distractor, insert_distractor
 from medvit.data.insertion import insert_nodule
 from medvit.data.nodule_sites import SiteKind, draw_site_kind, find_site
-from medvit.data.nodule_spec import Kind, NoduleSpec, draw_nodule
+from medvit.data.nodule_spec import KINDS, Kind, NoduleSpec, draw_nodule
 from medvit.geometry import Affine, affine_from, index_to_lps
 
 Triple = tuple[float, float, float]
 
-SLICE_STEPS_MM = (1.0, 1.25, 2.0, 2.5, 3.0)
+SLICE_STEPS_MM = (0.5, 0.75, 1.0, 1.25, 2.0, 2.5, 3.0, 5.0)
+WIDE_SHARE = 0.4
 SLAB_SHARE = 0.1
 CORTEX_HU = 650.0
 
@@ -43,6 +44,8 @@ class PhantomSpec:
         noise_sd_hu: Spread of the noise.
         n_nodules: Nodules to be planted.
         n_distractors: Things to be planted that are no nodules.
+        kinds: Nodules to draw from.
+        is_round: Whether the reconstruction ends in a circle, with air beyond it.
     """
 
     body: Body
@@ -54,6 +57,8 @@ class PhantomSpec:
     noise_sd_hu: float
     n_nodules: int
     n_distractors: int = 0
+    kinds: tuple[Kind, ...] = KINDS
+    is_round: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,17 +101,19 @@ def draw_phantom(
     *,
     spacing_mm: Triple | None = None,
     shape: tuple[int, int, int] | None = None,
+    slice_mm: float | None = None,
     image_px: int = 320,
     n_nodules: int | None = None,
 ) -> PhantomSpec:
     """Draw a body and a scan of it.
 
     Args:
-        spacing_mm: By default slices 1 to 3 mm apart, and pixels such that a square
-            image of `image_px` holds the chest.
+        spacing_mm: By default slices 0.5 to 5 mm apart, and pixels such that a square
+            image of `image_px` holds the lungs, or in four of ten the body and the table.
         shape: Voxels to scan, centred on the lungs; by default all of both lungs
             and a margin drawn at random, or, in one scan of ten without a given
             spacing, a slab of it.
+        slice_mm: Distance of slices where no spacing is given.
         n_nodules: By default 1 to 6; as many distractors are planted.
     """
     body = draw_body(rng)
@@ -115,10 +122,12 @@ def draw_phantom(
     margin = np.array([rng.uniform(4, 14), rng.uniform(12, 40), rng.uniform(12, 40)])
     middle = (low + high) / 2 + np.array([0, rng.uniform(-6, 6), rng.uniform(-6, 6)])
     extent = high - low + 2 * margin
+    is_wide = spacing_mm is None and bool(rng.random() < WIDE_SHARE)
     if spacing_mm is None:
-        extent[1:] = extent[1:].max()
+        extent[1:] = extent[1:].max() + (rng.uniform(90, 150) if is_wide else 0)
         pixel_mm = round(float(extent[1]) / image_px, 4)
-        spacing_mm = (float(rng.choice(SLICE_STEPS_MM)), pixel_mm, pixel_mm)
+        step_mm = float(rng.choice(SLICE_STEPS_MM))
+        spacing_mm = (slice_mm or step_mm, pixel_mm, pixel_mm)
         if rng.random() < SLAB_SHARE:
             extent[0] = rng.uniform(50, 90)
             middle[0] += rng.uniform(-40, 50)
@@ -139,6 +148,7 @@ def draw_phantom(
         float(rng.uniform(9, 22) + 14 * sharpness * rng.random()),
         count,
         count,
+        is_round=is_wide,
     )
 
 
@@ -149,6 +159,8 @@ def make_phantom(spec: PhantomSpec, rng: np.random.Generator) -> Phantom:
     add_noise(
         hu, step_mm=spec.spacing_mm, sd_hu=spec.noise_sd_hu, sharpness=spec.sharpness, rng=rng
     )
+    if spec.is_round:
+        hu[:, _is_beyond_circle(spec.shape)] = -1024
     np.clip(hu, -1024, 3071, out=hu)
     z, y, x = spec.spacing_mm
     origin_z, origin_y, origin_x = spec.origin_mm
@@ -226,7 +238,7 @@ def _plant(
         site = find_site(rng, hu, free, kind=kind, spacing_mm=spec.spacing_mm)
         if site is None:
             continue
-        nodule = draw_nodule(rng, centre_index_zyx=site)
+        nodule = draw_nodule(rng, centre_index_zyx=site, kinds=spec.kinds)
         if not all(_is_clear(nodule, other, spec.spacing_mm) for other, _ in planted):
             continue
         insert_nodule(hu, nodule, **scanner, rng=rng)
@@ -272,6 +284,13 @@ def _planted(nodule: NoduleSpec, site: SiteKind, affine: Affine) -> PlantedNodul
 def _lps(index_zyx: Triple, affine: Affine) -> Triple:
     x, y, z = (float(value) for value in index_to_lps(affine, index_zyx))
     return x, y, z
+
+
+def _is_beyond_circle(shape: tuple[int, int, int]) -> NDArray[np.bool_]:
+    """Return which pixels (y, x) lie outside the circle that a scanner reconstructs."""
+    y, x = (np.linspace(-1, 1, count) for count in shape[1:])
+    beyond: NDArray[np.bool_] = np.hypot(y[:, None], x[None]) > 1
+    return beyond
 
 
 def _lung_box(body: Body) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

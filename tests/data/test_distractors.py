@@ -55,7 +55,7 @@ def drawn(kind: DistractorKind, seed: int) -> tuple[Floats, Floats, Distractor]:
 def principal_mm(mask: NDArray[np.bool_]) -> NDArray[np.float64]:
     """Return the spreads along the three main axes, the longest first."""
     spread = np.linalg.eigvalsh(np.cov(np.argwhere(mask).T))[::-1]
-    return np.sqrt(np.maximum(spread, 0))
+    return np.asarray(np.sqrt(np.maximum(spread, 0)), np.float64)
 
 
 @pytest.mark.parametrize("seed", [0, 1, 2])
