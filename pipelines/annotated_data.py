@@ -146,7 +146,8 @@ def _frames(collected: Collected, scratch: Scratch) -> dict[str, Frame]:
             volume = open_volume(case, scratch=scratch)
             frames[name] = Frame(volume.shape, volume.affine_lps)
         except ReadError as error:
-            faults.append(f"{case.source}: {error.message}")
+            where = case.root.name if len(case.files) == 1 else case.source
+            faults.append(f"{where}: {error.message}")
     refuse(faults, hint="repair or remove these scans; medvit inspect judges a folder")
     return frames
 
