@@ -43,6 +43,8 @@ class Views(Settings):
     blur_sigma_px: float = Field(0.8, gt=0.1)
     noise_std: float = Field(0.02, ge=0, lt=1)
     rotate: bool = False
+    rand_operations: int = Field(0, ge=0, le=8, description="of RandAugment, on top")
+    rand_magnitude: float = Field(5.0, ge=0, le=10)
 
 
 def find_manifest(data: ImageData) -> tuple[Path, Path]:

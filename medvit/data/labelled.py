@@ -11,8 +11,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from medvit.data.grey import Channels
 from medvit.data.manifest import Manifest, ManifestRow
-from medvit.data.surface import load_grey_images
+from medvit.data.surface import load_images
 from medvit.errors import ConfigError
 
 
@@ -21,7 +22,7 @@ class LabelledImages:
     """Images and what they show.
 
     Attributes:
-        images: Grey, uint8, shape (n, side, side).
+        images: uint8, shape (n, side, side), in colour (n, side, side, 3).
         targets: Class indices (n,), or class probabilities (n, k).
         paths: As the manifest names them.
     """
@@ -65,7 +66,13 @@ def training_classes(manifest: Manifest) -> tuple[str, ...]:
 
 
 def load_labelled(
-    manifest: Manifest, split: str, *, root: Path, side_px: int, classes: Sequence[str]
+    manifest: Manifest,
+    split: str,
+    *,
+    root: Path,
+    side_px: int,
+    classes: Sequence[str],
+    channels: Channels = "grey",
 ) -> LabelledImages:
     """Return the labelled images of one split; rows without a label are left out.
 
@@ -74,7 +81,7 @@ def load_labelled(
     """
     rows = [row for row in manifest.of(split) if row.label or row.soft]
     paths = tuple(row.path for row in rows)
-    images = load_grey_images(root, paths, side_px=side_px)
+    images = load_images(root, paths, side_px=side_px, channels=channels)
     return LabelledImages(images, targets_of(manifest, rows, classes=classes), paths)
 
 

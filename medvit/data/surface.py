@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.utils.data import Dataset, Sampler
 
 from medvit.data.augment.surface import SurfaceViews, view_seed
-from medvit.data.grey import prepare_grey
+from medvit.data.grey import Channels, prepare_channels
 from medvit.errors import InputError, ReadError
 from medvit.io.readers import read_image
 
@@ -25,21 +25,38 @@ def load_grey_images(root: Path, paths: Sequence[str], *, side_px: int) -> NDArr
     Raises:
         InputError: If one is missing or unreadable; the message names it.
     """
-    images = np.empty((len(paths), side_px, side_px), dtype=np.uint8)
+    return load_images(root, paths, side_px=side_px, channels="grey")
+
+
+def load_images(
+    root: Path, paths: Sequence[str], *, side_px: int, channels: Channels
+) -> NDArray[np.uint8]:
+    """Return decoded images in the order of `paths`.
+
+    Returns:
+        Shape (n, side, side) for grey, (n, side, side, 3) for colour.
+
+    Raises:
+        InputError: If one is missing or unreadable; the message names it.
+    """
+    depth = () if channels == "grey" else (3,)
+    images = np.empty((len(paths), side_px, side_px, *depth), dtype=np.uint8)
     for index, path in enumerate(paths):
         try:
             pixels = read_image(root / path, isolated=False).pixels
         except (ReadError, InputError, OSError) as error:
             msg = f"{root / path}: a training image must be readable ({error})"
             raise InputError(msg, hint="check data.root and the paths of data.manifest") from error
-        grey = prepare_grey(pixels, side_px=side_px)
-        images[index] = np.round(grey * GREY_LEVELS).astype(np.uint8)
+        planes = prepare_channels(pixels, side_px=side_px, channels=channels)
+        levels = np.round(planes * GREY_LEVELS).astype(np.uint8)
+        images[index] = levels[0] if channels == "grey" else levels.transpose(1, 2, 0)
     return images
 
 
 def as_input(image: NDArray[np.uint8]) -> Tensor:
-    """Return a grey image (h, w) as float32 (1, h, w) in 0..1."""
-    return torch.from_numpy(image.astype(np.float32) / GREY_LEVELS)[None]
+    """Return an image (h, w) or (h, w, 3) as float32 (1 or 3, h, w) in 0..1."""
+    shares = torch.from_numpy(image.astype(np.float32) / GREY_LEVELS)
+    return shares[None] if image.ndim == 2 else shares.permute(2, 0, 1).contiguous()
 
 
 class EpochOrder(Sampler[tuple[int, int]]):
@@ -82,7 +99,7 @@ class TwoViews(Dataset[tuple[Tensor, Tensor]]):
         return len(self.images)
 
     def __getitem__(self, key: tuple[int, int]) -> tuple[Tensor, Tensor]:
-        """Return two views (1, side, side) of image `index` as drawn in `epoch`."""
+        """Return two views (c, side, side) of image `index` as drawn in `epoch`."""
         epoch, index = key
         image = self.images[index]
         first, second = (
@@ -108,7 +125,7 @@ class LabelledViews(Dataset[tuple[Tensor, Tensor]]):
         return len(self.images)
 
     def __getitem__(self, key: tuple[int, int]) -> tuple[Tensor, Tensor]:
-        """Return (1, side, side) and the target; the image as it is without `views`."""
+        """Return (c, side, side) and the target; the image as it is without `views`."""
         epoch, index = key
         image = self.images[index]
         if self.views is not None:

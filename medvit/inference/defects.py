@@ -11,7 +11,7 @@ from scipy import ndimage
 from torch import nn
 from torch.nn import functional as F  # noqa: N812
 
-from medvit.data.grey import prepare_grey
+from medvit.data.grey import Channels, prepare_channels
 from medvit.errors import ModelError
 from medvit.inference.evidence import evidence_map
 from medvit.models.heads.classify import DefectClassifier
@@ -58,14 +58,16 @@ def judge_image(pixels: NDArray[np.float32], model: nn.Module, card: ModelCard) 
     Raises:
         ModelError: If the model is not an image classifier with these classes.
     """
-    if not isinstance(model, DefectClassifier) or model.head.out_features != len(card.classes):
+    if not isinstance(model, DefectClassifier) or model.classes != len(card.classes):
         msg = (
             f"{card.reference}: judging an image needs a classifier of the card's "
             f"{len(card.classes)} classes, got {type(model).__name__}"
         )
         raise ModelError(msg, hint="choose a model of task `defect` with `medvit models list`")
-    grey = prepare_grey(pixels, side_px=int(card.preprocessing["side_px"]))
-    image = torch.from_numpy(grey)[None, None].to(model.head.weight.device)
+    how = card.preprocessing
+    channels: Channels = how.get("channels", "grey")
+    seen = prepare_channels(pixels, side_px=int(how["side_px"]), channels=channels)
+    image = torch.from_numpy(seen)[None].to(next(model.parameters()).device)
     with torch.no_grad():
         logits = model(image)[0].double().cpu()
     shares = (logits / float(card.calibration.get("temperature", 1.0))).softmax(dim=0)

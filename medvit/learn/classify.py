@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 import torch
@@ -10,29 +11,142 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
+from medvit.data.augment.mixing import MixSettings, draw_mix, mix_images, mix_targets
 from medvit.data.surface import as_input
+from medvit.learn.tuning.depth import depth_groups
+from medvit.learn.tuning.frozen import rest_frozen
+from medvit.learn.tuning.tuned import Tuned
+from medvit.models.heads.classify import DefectClassifier
 
 LOG_TEMPERATURE_BOUND = 4.0
 
 
 class ClassifyObjective(nn.Module):
-    """The loss of a batch of images and targets under a network."""
+    """The loss of a batch of images and targets under a network.
 
-    def __init__(self, net: nn.Module, *, loss: nn.Module) -> None:
+    Args:
+        net: The network; parts of it that do not learn stay in evaluation mode.
+        loss: Takes logits and class indices, or class shares.
+        mixing: How images are mixed in training.
+    """
+
+    def __init__(
+        self, net: nn.Module, *, loss: nn.Module, mixing: MixSettings | None = None
+    ) -> None:
         super().__init__()
         self.net = net
         self.loss = loss
+        self.mixing = mixing or MixSettings()
 
     def forward(self, batch: tuple[Tensor, Tensor]) -> Tensor:
-        """Return the loss of images (n, 1, h, w) and their targets."""
+        """Return the loss of images (n, c, h, w) and their targets."""
         images, targets = batch
+        if self.training and self.mixing.method != "none":
+            images, targets = self.mixed(images, targets)
         loss: Tensor = self.loss(self.net(images), targets)
         return loss
+
+    def train(self, mode: bool = True) -> ClassifyObjective:
+        """Set the mode; what does not learn stays in evaluation mode."""
+        super().train(mode)
+        if mode:
+            rest_frozen(self)
+        return self
+
+    def mixed(self, images: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+        """Return mixed images and their class shares, drawn from the global random state.
+
+        The training loop seeds that state anew at each step, so a resumed run mixes alike.
+        """
+        seed = int(torch.randint(2**62, ()))
+        labels = targets.argmax(dim=1) if targets.ndim == 2 else targets
+        size = (images.shape[2], images.shape[3])
+        generator = torch.Generator().manual_seed(seed)
+        mix = draw_mix(self.mixing, labels=labels, size=size, generator=generator)
+        if mix is None:
+            return images, targets
+        content = None
+        if self.mixing.method == "tokenmix" and isinstance(self.net, DefectClassifier):
+            content = content_maps(self.net, images, labels)
+        shares = targets
+        if targets.ndim == 1 and isinstance(self.net, DefectClassifier):
+            shares = F.one_hot(targets, self.net.classes).float()
+        return mix_images(images, mix), mix_targets(shares, mix, content)
+
+
+class TunedObjective(ClassifyObjective):
+    """A classifier whose depths learn at rates of their own.
+
+    Args:
+        net: The classifier.
+        loss: As of `ClassifyObjective`.
+        tuned: How it is tuned.
+        lr: Peak learning rate of the head.
+        mixing: As of `ClassifyObjective`.
+    """
+
+    net: DefectClassifier
+
+    def __init__(
+        self,
+        net: DefectClassifier,
+        *,
+        loss: nn.Module,
+        tuned: Tuned,
+        lr: float,
+        mixing: MixSettings | None = None,
+    ) -> None:
+        super().__init__(net, loss=loss, mixing=mixing)
+        self.tuned = tuned
+        self.lr = lr
+
+    def parameter_groups(self, *, weight_decay: float) -> list[dict[str, Any]]:
+        """Return groups for the optimiser, also of what is frozen for now."""
+        scale = self.tuned.lr_scale
+        return depth_groups(self.net, lr=self.lr, weight_decay=weight_decay, lr_scale=scale)
+
+
+@torch.no_grad()
+def content_maps(net: DefectClassifier, images: Tensor, labels: Tensor) -> Tensor:
+    """Return where a classifier sees the labelled class, non-negative (n, h, w).
+
+    Class activation (Zhou 2016, arXiv 1512.04150): what each place adds to the logit of
+    its label above the mean place. Without a linear head, the norm of the features.
+    """
+    was_training = net.training
+    net.eval()
+    grid = net.backbone(images).float()  # (n, c, h, w)
+    net.train(was_training)
+    if was_training:
+        rest_frozen(net)
+    grid = grid - grid.mean(dim=(2, 3), keepdim=True)
+    if isinstance(net.head, nn.Linear):
+        weight = net.head.weight[labels].float()  # (n, c)
+        return F.relu((grid * weight[:, :, None, None]).sum(1))
+    lengths: Tensor = torch.linalg.vector_norm(grid, dim=1)
+    return lengths
+
+
+@torch.no_grad()
+def predict_features(
+    net: DefectClassifier, images: NDArray[np.uint8], *, batch_size: int = 32
+) -> Tensor:
+    """Return what the head reads, (n, d), of images (n, h, w) or (n, h, w, 3).
+
+    Evaluation mode and fp32; no image gives no row.
+    """
+    net.eval()
+    device = next(net.parameters()).device
+    parts = [torch.empty(0, net.backbone.out_channels)]
+    for start in range(0, len(images), batch_size):
+        batch = torch.stack([as_input(image) for image in images[start : start + batch_size]])
+        parts.append(net.features(batch.to(device)).float().cpu())
+    return torch.cat(parts)
 
 
 @torch.inference_mode()
 def predict_logits(net: nn.Module, images: NDArray[np.uint8], *, batch_size: int = 32) -> Tensor:
-    """Return logits (n, k) of grey images (n, h, w), in evaluation mode and fp32.
+    """Return logits (n, k) of images (n, h, w) or (n, h, w, 3), in evaluation mode and fp32.
 
     Raises:
         ValueError: If there is no image.

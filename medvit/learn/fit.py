@@ -17,10 +17,11 @@ from typing import Any, Literal
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
-from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
+from lightning.pytorch.loggers import TensorBoardLogger
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
+from medvit.learn.metrics_table import MetricsTable
 from medvit.learn.weight_average import WeightAverage
 
 Precision = Literal["32-true", "bf16-mixed", "16-mixed"]
@@ -114,7 +115,9 @@ def lr_scale(step: int, *, warmup: int, total: int) -> float:
 
 
 def parameter_groups(module: nn.Module, *, weight_decay: float) -> list[dict[str, Any]]:
-    """Return two groups for an optimiser: vectors are not decayed, the rest is."""
+    """Return groups for an optimiser: the module's own, or vectors, not decayed, and the rest."""
+    if own := getattr(module, "parameter_groups", None):
+        return list(own(weight_decay=weight_decay))
     parameters = [p for p in module.parameters() if p.requires_grad]
     return [
         {"params": [p for p in parameters if p.ndim > 1], "weight_decay": weight_decay},
@@ -305,7 +308,7 @@ def _trainer(settings: FitSettings, *, folder: Path, callbacks: list[Callback]) 
         gradient_clip_val=settings.clip_norm,
         callbacks=[*callbacks, checkpoint],
         logger=[
-            CSVLogger(folder, name="", version=""),
+            MetricsTable(folder),
             TensorBoardLogger(folder, name="", version="tensorboard"),
         ],
         enable_progress_bar=False,

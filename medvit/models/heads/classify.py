@@ -51,8 +51,8 @@ def build_head(channels: int, *, classes: int, plan: dict[str, Any]) -> nn.Modul
     """Return a head as a model card describes it.
 
     Args:
-        plan: `kind` is linear, cosine, cache (with `keys` and `base`) or grown (with `added`
-            and `base`); `base` is a plan of its own.
+        plan: `kind` is linear, cosine (with `scale` if fixed), cache (with `keys` and
+            `base`) or grown (with `added` and `base`); `base` is a plan of its own.
 
     Raises:
         ValueError: If there is no such kind.
@@ -61,7 +61,7 @@ def build_head(channels: int, *, classes: int, plan: dict[str, Any]) -> nn.Modul
     if kind == "linear":
         return nn.Linear(channels, classes)
     if kind == "cosine":
-        return CosineHead(channels, classes)
+        return CosineHead(channels, classes, scale=plan.get("scale"))
     base = plan.get("base", {})
     if kind == "cache":
         inner = build_head(channels, classes=classes, plan=base)

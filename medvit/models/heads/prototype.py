@@ -17,14 +17,22 @@ class CosineHead(nn.Module):
     Attributes:
         weight: Prototypes (k, d); only their directions count.
         scale: Factor of the cosines.
+
+    Args:
+        channels: Width of the features.
+        classes: Number of outputs.
+        scale: Keep this factor; None to learn it. 1 leaves bare cosines, for margin losses.
     """
 
-    def __init__(self, channels: int, classes: int) -> None:
+    def __init__(self, channels: int, classes: int, *, scale: float | None = None) -> None:
         super().__init__()
         self.out_features = classes
         self.weight = nn.Parameter(torch.empty(classes, channels))
         nn.init.trunc_normal_(self.weight, std=0.02)
-        self.scale = nn.Parameter(torch.tensor(COSINE_SCALE))
+        if scale is None:
+            self.scale: Tensor = nn.Parameter(torch.tensor(COSINE_SCALE))
+        else:
+            self.register_buffer("scale", torch.tensor(float(scale)))
 
     def forward(self, features: Tensor) -> Tensor:
         """Return logits (n, k) of features (n, d)."""

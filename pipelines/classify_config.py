@@ -1,0 +1,169 @@
+"""Settings of the training of image classifiers."""
+
+from __future__ import annotations
+
+from typing import Literal, Self, get_args
+
+from pydantic import Field, ValidationInfo, field_validator, model_validator
+
+from pipelines.config import Settings, hint
+from pipelines.training_config import ImageData, Training, Views
+
+ImageBackbone = Literal[
+    "vit_tiny_stem",
+    "vit_tiny",
+    "vit_small",
+    "vit_base",
+    "swin2d_micro",
+    "swin2d_tiny",
+    "hybrid_small",
+    "cnn_small",
+]
+FOREIGN = ("hf:", "timm:")
+CORRECTING_LOSSES = ("class_balanced", "ldam_drw", "balanced_softmax", "logit_adjustment")
+EXTENDING = ("prototype", "adapter")
+"""Ways of tuning that keep what the old classes rest on."""
+
+
+class ClassifyData(ImageData):
+    """`data`: which images, at which size, grey or in colour."""
+
+    channels: Literal["grey", "colour"] = "grey"
+
+
+class ClassifierModel(Settings):
+    """`model`: what is trained, from which weights, under which name."""
+
+    name: str
+    backbone: str = Field("vit_tiny_stem", description="a name of medvit, hf:NAME or timm:NAME")
+    weights: str = Field(
+        "none",
+        description="none, a registered model, a model folder, or hf: for those of the backbone",
+    )
+
+    @field_validator("backbone")
+    @classmethod
+    def _known(cls, backbone: str) -> str:
+        names = get_args(ImageBackbone)
+        if backbone not in names and not backbone.startswith(FOREIGN):
+            msg = f"no such backbone; {hint(backbone, names)} or hf:NAME, timm:NAME"
+            raise ValueError(msg)
+        return backbone
+
+    @model_validator(mode="after")
+    def _foreign_weights_have_their_network(self) -> Self:
+        if self.weights.startswith(FOREIGN) and self.weights not in (
+            self.backbone,
+            f"{self.backbone.partition(':')[0]}:",
+        ):
+            msg = (
+                f"model.weights={self.weights} belong to the network of that name, but "
+                f"model.backbone={self.backbone}; give both the same name"
+            )
+            raise ValueError(msg)
+        return self
+
+
+class ClassifyTraining(Training):
+    """`train`: how long and how fast."""
+
+    lr_scaling: Literal["none", "linear", "square_root"] = Field(
+        "none", description="none: lr is for this batch size; else it is for 256 images"
+    )
+
+
+class Loss(Settings):
+    """`loss`: how wrong answers are counted."""
+
+    name: Literal[
+        "cross_entropy",
+        "focal",
+        "class_balanced",
+        "ldam_drw",
+        "balanced_softmax",
+        "logit_adjustment",
+    ] = "logit_adjustment"
+    label_smoothing: float = Field(0.05, ge=0, lt=1)
+
+
+class SamplerChoice(Settings):
+    """`sampler`: how often each class is shown."""
+
+    name: Literal["none", "balanced", "square_root", "progressive"] = "none"
+
+
+class Tuning(Settings):
+    """`tuning`: which parameters learn; each method reads its own keys."""
+
+    method: Literal[
+        "full", "layer_decay", "gradual", "head", "head_norm", "adapter", "prompt", "prototype"
+    ] = "full"
+    layer_decay: float = Field(0.75, gt=0, le=1)
+    open_after: float = Field(0.5, ge=0, le=1, description="share of the epochs; gradual")
+    adapter_width: int = Field(16, ge=1)
+    prompts: int = Field(8, ge=1)
+    deep_prompts: bool = True
+    prototype: Literal["cosine", "tied_covariance", "cache"] = "cosine"
+    keep_classes: bool = Field(False, description="add classes to those of model.weights")
+    most_moved: float = Field(
+        0.01, ge=0, lt=1, description="share of old images that a new class may take"
+    )
+
+    @model_validator(mode="after")
+    def _extends_gently(self) -> Self:
+        if self.keep_classes and self.method not in EXTENDING:
+            msg = (
+                f"tuning.keep_classes with tuning.method={self.method}: a new class beside old "
+                f"ones takes {' or '.join(EXTENDING)}, which leave the backbone as it is"
+            )
+            raise ValueError(msg)
+        return self
+
+
+class Mixing(Settings):
+    """`mixing`: two images in one."""
+
+    method: Literal["none", "mixup", "cutmix", "tokenmix"] = "none"
+    alpha: float = Field(1.0, gt=0)
+    probability: float = Field(0.5, ge=0, le=1)
+    within_class: bool = False
+    patch_px: int = Field(16, ge=4)
+
+
+class ClassifyConfig(Settings):
+    """A config of `task: classify`."""
+
+    task: Literal["classify"]
+    data: ClassifyData
+    model: ClassifierModel
+    train: ClassifyTraining
+    loss: Loss = Loss()
+    sampler: SamplerChoice = SamplerChoice()
+    tuning: Tuning = Tuning()
+    mixing: Mixing = Mixing()
+    views: Views = Views(side_px=112, min_area=0.6)
+
+    @field_validator("sampler")
+    @classmethod
+    def _correct_once(cls, sampler: SamplerChoice, info: ValidationInfo) -> SamplerChoice:
+        loss = info.data.get("loss")
+        if loss is not None and loss.name in CORRECTING_LOSSES and sampler.name != "none":
+            msg = (
+                f"loss.name={loss.name} and sampler.name={sampler.name} both correct for class "
+                "frequencies, which favours rare classes twice; set sampler.name=none or "
+                "loss.name=cross_entropy"
+            )
+            raise ValueError(msg)
+        return sampler
+
+    @field_validator("tuning")
+    @classmethod
+    def _old_classes_come_from_a_model(cls, tuning: Tuning, info: ValidationInfo) -> Tuning:
+        model = info.data.get("model")
+        if tuning.keep_classes and model is not None and model.weights == "none":
+            msg = (
+                "tuning.keep_classes with model.weights=none: there are no classes to keep; set "
+                "model.weights to a registered model"
+            )
+            raise ValueError(msg)
+        return tuning

@@ -1,0 +1,150 @@
+"""The classifier that a training starts from: drawn, from a model, or from a zoo."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from medvit.errors import ConfigError
+from medvit.workspace import Workspace
+from pipelines.classify_config import FOREIGN, ClassifyConfig
+from pipelines.training_run import find_weights
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from medvit.models.heads.classify import DefectClassifier
+
+PLAIN_HEAD: dict[str, Any] = {"kind": "linear"}
+COSINE_HEAD: dict[str, Any] = {"kind": "cosine", "scale": 1.0}
+"""Bare cosines, which a margin is measured in."""
+
+
+@dataclass(slots=True)
+class Start:
+    """A classifier and how a model card builds it again.
+
+    Attributes:
+        net: The classifier.
+        classes: Names in the order of its outputs.
+        arguments: Of `defect_classifier`.
+        parents: The model it came from, if any.
+        temperature: Of that model's calibration.
+        old_classes: How many classes were kept from it.
+    """
+
+    net: DefectClassifier
+    classes: tuple[str, ...]
+    arguments: dict[str, Any]
+    parents: tuple[str, ...] = ()
+    temperature: float = 1.0
+    old_classes: int = 0
+    forgetting: dict[str, Any] = field(default_factory=dict)
+
+
+def start_anew(config: ClassifyConfig, workspace: Workspace, *, classes: tuple[str, ...]) -> Start:
+    """Return a classifier of the manifest's classes on the config's backbone.
+
+    Raises:
+        ConfigError: If the weights do not fit the backbone.
+        ModelError: If a network or its weights are not found.
+    """
+    import torch
+
+    from medvit.models.builders import defect_classifier
+    from medvit.models.vit import draw_weights
+
+    name, seed = config.model.backbone, config.train.seed
+    arguments: dict[str, Any] = {
+        "backbone": name,
+        "classes": len(classes),
+        "in_channels": 3 if config.data.channels == "colour" else 1,
+        "head": COSINE_HEAD if config.loss.name == "ldam_drw" else PLAIN_HEAD,
+        "hub": _hub(name),
+    }
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        net = defect_classifier(**arguments)
+    own = net if not name.startswith(FOREIGN) else net.head
+    draw_weights(own, generator=torch.Generator().manual_seed(seed))
+    weights, parents = config.model.weights, tuple[str, ...]()
+    if weights.startswith(FOREIGN):
+        net.backbone.load_state_dict(_foreign_weights(config, arguments))
+    elif weights != "none":
+        parents = _take_backbone(net, config, workspace)
+    return Start(net, classes, arguments, parents)
+
+
+def _hub(name: str) -> dict[str, Any] | None:
+    if not name.startswith("hf:"):
+        return None
+    from medvit.models.hub import hub_arguments, read_hub
+
+    return hub_arguments(read_hub(name))
+
+
+def _foreign_weights(config: ClassifyConfig, arguments: dict[str, Any]) -> dict[str, Any]:
+    name, channels = config.model.backbone, arguments["in_channels"]
+    if name.startswith("hf:"):
+        from medvit.models.hub import HubSettings, load_hub
+
+        hub = HubSettings(**arguments["hub"])
+        return load_hub(name, hub, in_channels=channels).state_dict()
+    from medvit.models.timm_zoo import TimmBackbone
+
+    return TimmBackbone(name, in_channels=channels, pretrained=True).state_dict()
+
+
+def _take_backbone(
+    net: DefectClassifier, config: ClassifyConfig, workspace: Workspace
+) -> tuple[str, ...]:
+    from medvit.models.heads.classify import DefectClassifier
+
+    start, card = find_weights(config.model.weights, workspace)
+    backbone: nn.Module = start.backbone if isinstance(start, DefectClassifier) else start
+    try:
+        net.backbone.load_state_dict(backbone.state_dict())
+    except RuntimeError as error:
+        msg = (
+            f"model.weights={config.model.weights}: the weights of {card.architecture.builder} "
+            f"do not fit model.backbone={config.model.backbone}"
+        )
+        raise ConfigError(msg, hint="start from a model with the same backbone") from error
+    return (card.reference,)
+
+
+def start_from_classes(
+    config: ClassifyConfig, workspace: Workspace, *, labels: tuple[str, ...]
+) -> Start:
+    """Return a registered classifier as it is, its classes first, then those still unknown.
+
+    Args:
+        config: Its `model.weights` name the classifier.
+        workspace: Where it is registered.
+        labels: Of the training images, sorted.
+
+    Raises:
+        ConfigError: If it is no classifier, sees other images, or no label is new.
+    """
+    from medvit.models.heads.classify import DefectClassifier
+
+    net, card = find_weights(config.model.weights, workspace)
+    if not isinstance(net, DefectClassifier):
+        msg = f"model.weights={card.reference} is a {card.task} model, which has no classes to keep"
+        raise ConfigError(msg, hint="name a model that `medvit train` made for images")
+    own = {"side_px": config.data.side_px, "channels": config.data.channels}
+    for key, value in own.items():
+        trained = card.preprocessing.get(key, value)
+        if trained != value:
+            msg = f"data.{key}={value}, but {card.reference} was trained with {trained}"
+            raise ConfigError(msg, hint=f"set data.{key}={trained}")
+    new = tuple(label for label in labels if label not in card.classes)
+    if not new:
+        msg = f"no new class: {card.reference} knows {', '.join(labels) or 'none'} already"
+        raise ConfigError(msg, hint="label images of the new class in split train")
+    temperature = float(card.calibration.get("temperature", 1.0))
+    arguments = dict(card.architecture.arguments)
+    parents = (card.reference,)
+    start = Start(net, (*card.classes, *new), arguments, parents, temperature)
+    start.old_classes = len(card.classes)
+    return start
