@@ -27,7 +27,7 @@ def nodule_batches(
     from torch.utils.data import DataLoader
 
     from medvit.data.false_marks import FalseMarks, MinedDraws
-    from medvit.data.nodule_crops import NoduleCrops, collate
+    from medvit.data.nodule_items import NoduleCrops, collate
     from medvit.io.scratch import Scratch
 
     train = config.train
@@ -62,7 +62,7 @@ def observers_of(
     """Return who looks on at a training."""
     from typing import cast
 
-    from medvit.data.nodule_crops import NoduleCrops
+    from medvit.data.nodule_items import NoduleCrops
     from medvit.learn.hard_negatives import HardNegatives
 
     if train.hard_share == 0:

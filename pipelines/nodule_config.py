@@ -7,6 +7,7 @@ from typing import Any, Literal, Self
 
 from pydantic import Field, model_validator
 
+from pipelines.annotated_config import AnnotatedSettings
 from pipelines.config import Settings
 from pipelines.progressive_config import PhaseSettings, check_phases
 
@@ -29,11 +30,38 @@ class ScanSource(Settings):
 class DataSettings(Settings):
     """Where crops come from."""
 
-    phantoms: int = Field(48, ge=1)
+    phantoms: int = Field(48, ge=0, description="made chests; 0 where there are other scans")
     phantom_seed: int = Field(1000, ge=0)
     validation_phantoms: int = Field(6, ge=0)
     root: Path | None = None
     scans: tuple[ScanSource, ...] = ()
+    annotated: AnnotatedSettings | None = Field(None, description="scans with real nodules")
+    annotated_share: float = Field(
+        0.8, gt=0, le=1, description="share of crops cut from annotated scans, if there are any"
+    )
+    positive_share: float = Field(
+        0.5, ge=0, le=1, description="share of the crops of a scan with nodules that hold one"
+    )
+    insertion_share: float = Field(
+        0.3, ge=0, le=1, description="share of crops of annotated scans that get nodules put in"
+    )
+    validation_scans: int = Field(
+        20, ge=0, description="held-out annotated scans searched while training"
+    )
+
+    @model_validator(mode="after")
+    def _some_scan_is_named(self) -> Self:
+        if not self.phantoms and not self.scans and self.annotated is None:
+            msg = "data.phantoms=0 leaves nothing to train on without data.scans or data.annotated"
+            raise ValueError(msg)
+        return self
+
+    @property
+    def annotated_settings(self) -> AnnotatedSettings | None:
+        """`annotated`, with the folder of all data where it names none."""
+        if self.annotated is None or self.annotated.root is not None:
+            return self.annotated
+        return self.annotated.model_copy(update={"root": self.root})
 
 
 class ModelSettings(Settings):

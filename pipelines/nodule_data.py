@@ -4,51 +4,114 @@ from __future__ import annotations
 
 import io
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from medvit.errors import ConfigError
-from pipelines.nodule_config import DataSettings
+from medvit.errors import ConfigError, InputError
+from pipelines.annotated_backgrounds import annotated_backgrounds
+from pipelines.nodule_config import DataSettings, ScanSource
 
 if TYPE_CHECKING:
+    from medvit.data.annotated import AnnotatedScan
     from medvit.data.draws import Phase
-    from medvit.data.nodule_crops import Background, CropPhase
+    from medvit.data.nodule_crops import Background
+    from medvit.data.nodule_items import CropPhase
     from medvit.data.patches import OpenCases
     from medvit.io.case import Case
     from medvit.io.scratch import Scratch
 
 
 def crop_phases(
-    data: DataSettings, phases: Sequence[Phase], *, cache: Path, scratch: Scratch
+    data: DataSettings,
+    phases: Sequence[Phase],
+    *,
+    annotated: Sequence[AnnotatedScan] = (),
+    cache: Path,
+    scratch: Scratch,
 ) -> tuple[CropPhase, ...]:
     """Return the backgrounds of every phase; voxels stay on the disk.
 
     Args:
-        cache: Made chests are kept in `backgrounds` there, one file each.
+        data: Made chests, and scans to put nodules into.
+        phases: Of the training.
+        annotated: Scans with real nodules.
+        cache: Made chests are kept in `backgrounds` there, one file each, and what is found
+            in annotated scans in `annotated`.
         scratch: Where the readers keep what they decode.
 
     Raises:
         ConfigError: If a scan named in the config is not below `data.root`.
+        InputError: If no background is left.
     """
-    from medvit.data.nodule_crops import CropPhase, CropSettings
     from medvit.data.patches import OpenCases
 
-    scans = [] if data.root is None else list(data.scans)
+    scans = () if data.root is None else data.scans
     scan_cases = [find_case(Path(data.root or "") / scan.source) for scan in scans]
     seeds = range(data.phantom_seed, data.phantom_seed + data.phantoms)
-    made = [_made_chest(cache / "backgrounds", seed) for seed in seeds]
-    cases = OpenCases([*(find_case(path) for path in made), *scan_cases], scratch=scratch)
-    found = []
-    for phase in phases:
+    made = tuple(_made_chest(cache / "backgrounds", seed) for seed in seeds)
+    all_cases = [*(find_case(path) for path in made), *scan_cases, *(s.case for s in annotated)]
+    cases = OpenCases(all_cases, scratch=scratch)
+    sources = _Sources(data, cases, made, scans, tuple(annotated), cache / "annotated")
+    return tuple(sources.phase(phase) for phase in phases)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Sources:
+    """All scans of a training: `cases` holds made chests, scans and annotated scans."""
+
+    data: DataSettings
+    cases: OpenCases
+    made: tuple[Path, ...]
+    scans: tuple[ScanSource, ...]
+    annotated: tuple[AnnotatedScan, ...]
+    kept: Path
+
+    def phase(self, phase: Phase) -> CropPhase:
+        """Return the backgrounds at the spacing of a phase."""
+        from medvit.data.crop_augmentation import CropSettings
+        from medvit.data.nodule_items import CropPhase
+
+        spacing_mm, cases = phase.spacing_mm, self.cases
         backgrounds = [
-            _chest_background(cases, number, path, phase.spacing_mm)
-            for number, path in enumerate(made)
+            _chest_background(cases, number, path, spacing_mm)
+            for number, path in enumerate(self.made)
         ]
-        for number, scan in enumerate(scans, start=len(made)):
-            background = _scan_background(cases, number, scan.ignored_xyzd_mm, phase.spacing_mm)
+        for number, scan in enumerate(self.scans, start=len(self.made)):
+            background = _scan_background(cases, number, scan.ignored_xyzd_mm, spacing_mm)
             backgrounds += [background] * scan.weight
-        found.append(CropPhase(tuple(backgrounds), CropSettings(side=phase.side)))
-    return tuple(found)
+        real = annotated_backgrounds(
+            self.annotated,
+            cases,
+            first=len(self.made) + len(self.scans),
+            spacing_mm=spacing_mm,
+            insertion_share=self.data.insertion_share,
+            folder=self.kept,
+        )
+        shares = _shares(len(backgrounds), real, annotated_share=self.data.annotated_share)
+        settings = CropSettings(side=phase.side, positive_share=self.data.positive_share)
+        return CropPhase((*backgrounds, *real), settings, shares)
+
+
+def _shares(
+    others: int, annotated: Sequence[Background], *, annotated_share: float
+) -> tuple[float, ...]:
+    """Return the part of the crops that each background gets; nothing where all are alike.
+
+    An annotated scan counts for one, and for one more with each of its nodules.
+
+    Raises:
+        InputError: If there is no background at all.
+    """
+    if not others and not annotated:
+        msg = "a training needs scans, got 0 made chests and 0 scans with lungs"
+        raise InputError(msg, hint="set data.phantoms, data.scans or data.annotated")
+    if not annotated:
+        return ()
+    counts = [1 + len(background.nodules) for background in annotated]
+    together = annotated_share if others else 1.0
+    shares = [(1 - together) / others] * others
+    return (*shares, *(together * count / sum(counts) for count in counts))
 
 
 def find_case(source: Path) -> Case:

@@ -1,8 +1,9 @@
-"""A mask at one bit a voxel, read box by box."""
+"""Masks at one bit a voxel, read box by box from memory or from a file."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -54,3 +55,27 @@ class PackedMask:
         """Return the whole mask, a byte a voxel."""
         depth, height, width = self.shape
         return self.read(slice(0, depth), slice(0, height), slice(0, width))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class KeptMask:
+    """A packed mask that stays on the disk: a thousand of them take no memory.
+
+    Attributes:
+        path: An .npy file of `PackedMask.bits`.
+        shape: Voxels (z, y, x).
+    """
+
+    path: Path
+    shape: tuple[int, int, int]
+
+    def read(self, z: slice, y: slice, x: slice) -> Mask:
+        """Return a box as `PackedMask.read` does."""
+        return self._packed().read(z, y, x)
+
+    def at(self, z: int, y: int, x: int) -> bool:
+        """Return one voxel that lies inside the mask."""
+        return self._packed().at(z, y, x)
+
+    def _packed(self) -> PackedMask:
+        return PackedMask(np.load(self.path, mmap_mode="r"), self.shape)

@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.nn import functional as F  # noqa: N812
 
 from medvit.data.false_marks import FalseMarks, MinedDraws, Rows
-from medvit.data.nodule_crops import Lookout, NoduleCrops
+from medvit.data.nodule_items import Lookout, NoduleCrops
 from medvit.learn.nodules import NoduleObjective
 from medvit.learn.weight_average import averaged
 

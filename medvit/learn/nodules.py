@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from torch import Tensor, nn
 
-from medvit.data.nodule_crops import NoduleBatch
+from medvit.data.nodule_items import NoduleBatch
 from medvit.learn.centre_loss import centre_loss, centre_targets
 from medvit.learn.reduction_loss import candidate_labels, reduction_loss, training_candidates
 from medvit.models.heads.centre import NoduleDetector

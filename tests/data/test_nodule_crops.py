@@ -9,16 +9,8 @@ from numpy.typing import NDArray
 
 from medvit.data.crop_augmentation import Crop, CropSettings, augment
 from medvit.data.draws import DrawKey
-from medvit.data.nodule_crops import (
-    Background,
-    CropPhase,
-    NoduleCrops,
-    collate,
-    draw_crop,
-    draw_lung_voxel,
-    draw_start,
-    scale_hu,
-)
+from medvit.data.nodule_crops import Background, draw_crop, draw_lung_voxel, draw_start, scale_hu
+from medvit.data.nodule_items import CropPhase, NoduleCrops, collate
 from medvit.data.packed_mask import PackedMask
 from medvit.learn.centre_loss import centre_loss, centre_targets
 from medvit.learn.nodules import NoduleObjective
@@ -96,6 +88,7 @@ def test_a_batch_of_two_spacings_is_refused() -> None:
 def test_the_objective_draws_targets_at_the_spacing_of_the_batch() -> None:
     crops = NoduleCrops([CropPhase((lung_block(spacing_mm=2.0),), PLAIN)], seed=5)
     batch = collate([crops[DrawKey(0, 0)], crops[DrawKey(0, 1)]])
+    batch = batch._replace(nodules=[torch.tensor([[15.0, 15.0, 15.0, 24.0]])] * 2)
     torch.manual_seed(0)
     detector = nodule_detector(backbone="swin3d_tiny", width=8).eval()
     with torch.no_grad():

@@ -12,7 +12,8 @@ from torch.utils.data import DataLoader
 
 from medvit.data.crop_augmentation import CropSettings
 from medvit.data.false_marks import FalseMarks, MinedDraws
-from medvit.data.nodule_crops import Background, CropPhase, NoduleCrops, collate
+from medvit.data.nodule_crops import Background
+from medvit.data.nodule_items import CropPhase, NoduleCrops, collate
 from medvit.data.packed_mask import PackedMask
 from medvit.learn.fit import EpochReport, FitSettings, Progress, fit
 from medvit.learn.hard_negatives import HardNegatives

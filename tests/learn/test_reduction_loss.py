@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from medvit.data.nodule_crops import NoduleBatch
+from medvit.data.nodule_items import NoduleBatch
 from medvit.learn.nodules import NoduleObjective
 from medvit.learn.reduction_loss import candidate_labels, reduction_loss, training_candidates
 from medvit.models.builders import nodule_detector
