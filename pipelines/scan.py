@@ -31,7 +31,12 @@ from pipelines.config import Settings
 from pipelines.run_record import git_commit
 from pipelines.scanning.answers import write_answers, write_record
 from pipelines.scanning.budget import check_budget, default_budget
-from pipelines.scanning.detectors import Detector, choose_device, load_detectors
+from pipelines.scanning.detectors import (
+    Detector,
+    at_operating_point,
+    choose_device,
+    load_detectors,
+)
 from pipelines.scanning.dicom_files import (
     DICOM_KINDS,
     DicomFile,
@@ -58,6 +63,8 @@ class ScanSettings(Settings):
     Attributes:
         max_ram_bytes: What the process may hold; None: most of what is free.
         deadline_s: Seconds after which the scan ends with what it has; None: when it is done.
+        fp_per_scan: False nodules a CT that the threshold is to allow; or
+        miss_rate: Share of nodules it may miss; None for both: the model's own threshold.
     """
 
     sources: tuple[Path, ...]
@@ -69,6 +76,8 @@ class ScanSettings(Settings):
     max_ram_bytes: int | None = Field(None, gt=0)
     effort: Effort = "balanced"
     deadline_s: float | None = Field(None, gt=0)
+    fp_per_scan: float | None = Field(None, gt=0)
+    miss_rate: float | None = Field(None, gt=0, lt=1)
     device: Literal["auto", "cpu", "cuda"] = "auto"
 
 
@@ -151,6 +160,7 @@ def run(
     Raises:
         InputError: If a source is missing, or `out` cannot be used or is in use.
         ModelError: If a model is unknown or altered.
+        ConfigError: If the model holds no threshold as strict as asked for.
         NothingToDoError: If the sources hold no case.
         StoreError: If the store fails.
     """
@@ -161,6 +171,10 @@ def run(
     device = choose_device(settings.device)
     kinds = {case.kind for case in sources.cases}
     detectors = load_detectors(kinds, settings.model, device=device, workspace=workspace)
+    if "ct" in detectors:
+        detectors["ct"] = at_operating_point(
+            detectors["ct"], fp_per_scan=settings.fp_per_scan, miss_rate=settings.miss_rate
+        )
     costs = workspace.cache / "costs"
     check_budget(detectors.values(), limits, costs=costs)
     workspace.prepare()
@@ -245,7 +259,7 @@ def _write_dicom(scan: _Scan, entry: Entry) -> list[DicomFile]:
 
 
 def _key(scan: _Scan, case: Case) -> str:
-    model = scan.detectors[case.kind].version
+    model, card = scan.detectors[case.kind].version, scan.detectors[case.kind].card
     return case_key(
         case,
         medvit=medvit.__version__,
@@ -253,6 +267,8 @@ def _key(scan: _Scan, case: Case) -> str:
         model_sha256=model.sha256,
         device=scan.device,
         effort=scan.settings.effort,
+        thresholds=card.thresholds,
+        calibration=card.calibration,
     )
 
 

@@ -58,6 +58,23 @@ def scan(  # noqa: PLR0913, PLR0917 - each is an option of the command
             help="End with the best answer so far after so many seconds; 0: when all is done.",
         ),
     ] = 0.0,
+    fp_per_scan: Annotated[
+        float,
+        typer.Option(
+            metavar="RATE",
+            min=0,
+            help="Threshold for at most so many false nodules a CT; 0: the model's own.",
+        ),
+    ] = 0.0,
+    miss_rate: Annotated[
+        float,
+        typer.Option(
+            metavar="SHARE",
+            min=0,
+            max=1,
+            help="Threshold that promises to miss no larger share of nodules; 0: the model's own.",
+        ),
+    ] = 0.0,
     keep_identity: Annotated[
         bool,
         typer.Option(
@@ -90,6 +107,8 @@ def scan(  # noqa: PLR0913, PLR0917 - each is an option of the command
         max_ram_bytes=parse_bytes(max_ram) if max_ram else None,
         effort=effort,
         deadline_s=deadline or None,
+        fp_per_scan=fp_per_scan or None,
+        miss_rate=miss_rate or None,
         keep_identity=keep_identity,
     )
     if keep_identity and not {"sr", "seg"} & set(extras):

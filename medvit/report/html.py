@@ -9,6 +9,7 @@ from pathlib import Path
 
 from medvit.atomic import write_bytes
 from medvit.findings.finding import CaseResult
+from medvit.findings.nodule import NoduleDetail
 from medvit.report.images import images
 from medvit.report.markup import Html, join, tag
 from medvit.report.overview import contents, counts, distrust, header, provenance
@@ -26,6 +27,7 @@ def write_report(
     results: Sequence[CaseResult],
     summary: ReportSummary,
     thumbnails: Mapping[str, bytes | str],
+    details: Mapping[str, NoduleDetail] | None = None,
 ) -> None:
     """Write the report of a run; whole or not at all.
 
@@ -38,18 +40,20 @@ def write_report(
         thumbnails: PNG or JPEG (bytes, or a data URI) by `finding_id` for CT findings and by
             `case_id` for images; see `medvit.report.thumbnails`. Those that are missing are
             left out.
+        details: What is told of nodules beside their findings, by `finding_id`.
 
     Raises:
         ValueError: If a thumbnail is neither PNG nor JPEG.
         OSError: If the folder is missing, not writable or full.
     """
-    write_bytes(path, report(results, summary, thumbnails).encode("utf-8"))
+    write_bytes(path, report(results, summary, thumbnails, details).encode("utf-8"))
 
 
 def report(
     results: Sequence[CaseResult],
     summary: ReportSummary,
     thumbnails: Mapping[str, bytes | str],
+    details: Mapping[str, NoduleDetail] | None = None,
 ) -> str:
     """Return the HTML of a report; see `write_report`."""
     ordered = sorted(results, key=lambda r: (r.case.source, r.case.series_uid, r.case.case_id))
@@ -57,7 +61,7 @@ def report(
     sections = {
         ("provenance", "How this was made"): provenance(summary),
         ("distrust", "What could not be trusted"): distrust(ordered),
-        ("scans", "CT scans"): scans(ordered, pictures),
+        ("scans", "CT scans"): scans(ordered, pictures, details or {}),
         ("images", "Images"): images(ordered, pictures),
     }
     names = {key[0]: key[1] for key, section in sections.items() if section is not None}
@@ -122,10 +126,10 @@ def _hash(text: str) -> str:
 
 def _footer() -> Html:
     lines = (
-        "Probabilities are the model's own and order findings within one model; they are not the "
-        "chance that a patient has a disease or a part is faulty.",
-        "The same cases, findings and coordinates are in cases.csv and findings.csv beside this "
-        "file; readers' decisions are in the store.",
+        "Probabilities are the model's own, calibrated where its card says so, on the data that "
+        "its card names; they are not the chance that a patient has a disease or a part is faulty.",
+        "The same cases, findings and coordinates are in cases.csv, findings.csv and nodules.csv "
+        "beside this file; readers' decisions are in the store.",
         "Research software, not a medical device.",
     )
     return tag("footer", join(*(tag("p", line) for line in lines)))

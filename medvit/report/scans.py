@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from medvit.findings.finding import CaseResult, Finding
+from medvit.findings.nodule import NoduleDetail
 from medvit.report.markup import Html, tag
+from medvit.report.nodule_card import nodule_card, place_text, slice_text
 from medvit.report.overview import place, shown_of
 from medvit.report.tables import finding_order
 from medvit.report.words import NONE, counted, duration, pill, probability_bar
@@ -16,7 +18,12 @@ COLUMNS = ("Scan", "Verdict", "Findings", "Most probable", "Largest", "Time")
 ROW_COLUMNS = ("Nr.", "Label", "Probability", "Diameter", "Slice", "Left, posterior, superior mm")
 
 
-def scans(results: Sequence[CaseResult], thumbnails: Mapping[str, str]) -> Html | None:
+Details = Mapping[str, NoduleDetail]
+
+
+def scans(
+    results: Sequence[CaseResult], thumbnails: Mapping[str, str], details: Details
+) -> Html | None:
     """Return the section of all CT cases that a model judged; None when there is none."""
     judged = [r for r in results if r.case.kind == "ct" and r.verdict in ("accept", "repair")]
     if not judged:
@@ -25,7 +32,7 @@ def scans(results: Sequence[CaseResult], thumbnails: Mapping[str, str]) -> Html 
     parts: list[Html] = []
     left = MOST_FINDINGS
     for result in judged:
-        parts.append(_scan(result, thumbnails, most=left))
+        parts.append(_scan(result, thumbnails, details, most=left))
         left -= min(left, len(result.findings))
     return tag(
         "section",
@@ -41,9 +48,10 @@ def scans(results: Sequence[CaseResult], thumbnails: Mapping[str, str]) -> Html 
 def _lead(n_scans: int, n_findings: int) -> str:
     return (
         f"{counted(n_findings, 'finding')} in {counted(n_scans, 'scan')}. Views from the left: "
-        "axial, coronal, sagittal; lung window (-600 HU, width 1500 HU); the bar is 10 mm. "
+        "axial, coronal, sagittal; lung window (-600 HU, width 1500 HU); the bar is 10 mm; "
+        "letters name the patient's right, left, front (A), back (P), head and feet. "
         "Positions are DICOM patient coordinates (LPS), slices count from 1 in the order of "
-        "their position."
+        "their position. What is measured and how: docs/findings.md; all of it: nodules.csv."
     )
 
 
@@ -70,7 +78,9 @@ def _table_row(result: CaseResult) -> Html:
     )
 
 
-def _scan(result: CaseResult, thumbnails: Mapping[str, str], *, most: int) -> Html:
+def _scan(
+    result: CaseResult, thumbnails: Mapping[str, str], details: Details, *, most: int
+) -> Html:
     ranked = list(enumerate(sorted(result.findings, key=finding_order), start=1))[:most]
     cards = [item for item in ranked if item[1].finding_id in thumbnails][:CARDS_OF_A_CASE]
     numbers = {number for number, _ in cards}
@@ -79,36 +89,23 @@ def _scan(result: CaseResult, thumbnails: Mapping[str, str], *, most: int) -> Ht
     return tag(
         "article",
         tag("h3", place(result), tag("span", count, class_="count"), pill(result.verdict)),
-        tag("div", *(_card(n, f, thumbnails[f.finding_id]) for n, f in cards), class_="cards")
+        tag("div", *(_card_of(n, f, thumbnails, details) for n, f in cards), class_="cards")
         if cards
         else None,
-        _rows(rest) if rest else None,
+        _rows(rest, details) if rest else None,
         class_="scan",
         id=result.case.case_id,
     )
 
 
-def _card(number: int, finding: Finding, picture: str) -> Html:
-    alt = f"Finding {number}: axial, coronal and sagittal view"
-    facts = [
-        ("Diameter", _mm(finding.diameter_mm)),
-        ("Slice", _slice(finding)),
-        ("LPS mm", _lps(finding)),
-    ]
-    return tag(
-        "figure",
-        tag("img", src=picture, alt=alt),
-        tag(
-            "figcaption",
-            tag("p", tag("b", f"{number}. {finding.label}"), probability_bar(finding.probability)),
-            tag("dl", *(tag("div", tag("dt", n), tag("dd", v)) for n, v in facts)),
-            tag("code", finding.finding_id, class_="id"),
-        ),
-        class_="card",
-    )
+def _card_of(
+    number: int, finding: Finding, thumbnails: Mapping[str, str], details: Details
+) -> Html:
+    name = finding.finding_id
+    return nodule_card(number, finding, thumbnails[name], details.get(name))
 
 
-def _rows(items: Sequence[tuple[int, Finding]]) -> Html:
+def _rows(items: Sequence[tuple[int, Finding]], details: Details) -> Html:
     head = tag("tr", *(tag("th", name, scope="col") for name in ROW_COLUMNS))
     rows = [
         tag(
@@ -117,8 +114,8 @@ def _rows(items: Sequence[tuple[int, Finding]]) -> Html:
             tag("td", finding.label),
             tag("td", probability_bar(finding.probability)),
             tag("td", _mm(finding.diameter_mm), class_="number"),
-            tag("td", _slice(finding), class_="number"),
-            tag("td", _lps(finding), class_="number"),
+            tag("td", slice_text(finding, details.get(finding.finding_id)), class_="number"),
+            tag("td", place_text(finding), class_="number"),
         )
         for number, finding in items
     ]
@@ -129,12 +126,3 @@ def _rows(items: Sequence[tuple[int, Finding]]) -> Html:
 
 def _mm(value: float | None) -> str:
     return NONE if value is None else f"{value:.1f} mm"
-
-
-def _slice(finding: Finding) -> str:
-    return NONE if finding.index_z is None else str(finding.index_z + 1)
-
-
-def _lps(finding: Finding) -> str:
-    place_mm = (finding.x_mm, finding.y_mm, finding.z_mm)
-    return ", ".join(NONE if value is None else f"{value:.1f}" for value in place_mm)

@@ -36,6 +36,13 @@ DECIMALS = {
     "y_mm": 3,
     "z_mm": 3,
     "diameter_mm": 3,
+    "measured_mm": 3,
+    "network_mm": 3,
+    "pleura_mm": 2,
+    "slice_location_mm": 3,
+    "median_hu": 0,
+    "score": 6,
+    "score_spread": 4,
     "seconds": 2,
     "peak_rss_mb": 1,
 }
@@ -93,7 +100,7 @@ def write_cases(path: Path, results: Iterable[CaseResult]) -> None:
         OSError: If the folder is missing, not writable or full.
     """
     rows = [_case_row(result) for result in sorted(results, key=_case_order)]
-    write_bytes(path, _csv(CASE_COLUMNS, rows))
+    write_bytes(path, csv_bytes(CASE_COLUMNS, rows))
 
 
 def write_findings(path: Path, results: Iterable[CaseResult]) -> None:
@@ -108,7 +115,7 @@ def write_findings(path: Path, results: Iterable[CaseResult]) -> None:
         [Cell(name, getattr(finding, name), finding.finding_id).text() for name in FINDING_COLUMNS]
         for finding in sorted(findings, key=finding_order)
     ]
-    write_bytes(path, _csv(FINDING_COLUMNS, rows))
+    write_bytes(path, csv_bytes(FINDING_COLUMNS, rows))
 
 
 def finding_order(finding: Finding) -> tuple[str, str, float, str]:
@@ -137,7 +144,8 @@ def _case_row(result: CaseResult) -> list[str]:
     return [Cell(name, values[name], result.case.case_id).text() for name in CASE_COLUMNS]
 
 
-def _csv(header: Sequence[str], rows: Iterable[Sequence[str]]) -> bytes:
+def csv_bytes(header: Sequence[str], rows: Iterable[Sequence[str]]) -> bytes:
+    """Return a table as the bytes of a CSV file."""
     stream = io.StringIO()
     writer = csv.writer(stream, lineterminator="\n")
     writer.writerow(header)

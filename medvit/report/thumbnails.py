@@ -8,7 +8,7 @@ import re
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageDraw
+from PIL import Image, ImageDraw, ImageFont
 from scipy.ndimage import map_coordinates
 
 from medvit.findings.finding import Finding
@@ -16,7 +16,7 @@ from medvit.geometry import lps_to_index
 from medvit.volume.volume import AIR_HU, Volume
 from medvit.volume.window import LUNG
 
-VIEW_PX = 132
+VIEW_PX = 160
 GAP_PX = 4
 FIELD_MM = 60.0
 FIELD_MAX_MM = 160.0
@@ -39,6 +39,10 @@ VIEWS = (
     (np.array([0.0, 0.0, -1.0]), np.array([0.0, 1.0, 0.0])),
 )
 
+# Patient's right, left, front, back, head and feet at the left, right, top and bottom.
+LETTERS = ("RLAP", "RLHF", "APHF")
+LETTER_PX = 11
+
 Grey = NDArray[np.uint8]
 Box = tuple[int, int, int, int]
 
@@ -46,8 +50,9 @@ Box = tuple[int, int, int, int]
 def nodule_thumbnail(volume: Volume, finding: Finding) -> str:
     """Return axial, coronal and sagittal views of a nodule, circled, as a data URI.
 
-    The views are sampled in patient space (lung window, 10 mm bar at the lower left), so they
-    look alike for every slice thickness and orientation of the volume.
+    The views are sampled in patient space (lung window, 10 mm bar at the lower left, letters
+    of the patient's directions), so they look alike for every slice thickness and orientation
+    of the volume.
 
     Raises:
         ValueError: If the finding has no place in mm.
@@ -61,6 +66,7 @@ def nodule_thumbnail(volume: Volume, finding: Finding) -> str:
         view = Image.fromarray(LUNG.apply(hu)).convert("RGB")
         _mark(view, radius_px=diameter_mm / 2 * VIEW_PX / field_mm)
         _draw_scale(view, px=SCALE_BAR_MM * VIEW_PX / field_mm)
+        _draw_letters(view, LETTERS[number])
         strip.paste(view, (number * (VIEW_PX + GAP_PX), 0))
     return data_uri(_jpeg(strip))
 
@@ -157,6 +163,17 @@ def _draw_scale(view: Image.Image, *, px: float) -> None:
     bar = ImageDraw.Draw(view)
     bar.rectangle((5, y - 1, 7 + px, y + 2), fill=INK)
     bar.rectangle((6, y, 6 + px, y + 1), fill=PAPER)
+
+
+def _draw_letters(view: Image.Image, letters: str) -> None:
+    """Write the directions in the middle of each side."""
+    drawn, font = ImageDraw.Draw(view), ImageFont.load_default(LETTER_PX)
+    far, half = view.width - 3, view.width / 2
+    places = (((3, half), "lm"), ((far, half), "rm"), ((half, 3), "mt"), ((half, far), "mb"))
+    for letter, (place, anchor) in zip(letters, places, strict=True):
+        drawn.text(
+            place, letter, fill=PAPER, font=font, anchor=anchor, stroke_width=1, stroke_fill=INK
+        )
 
 
 def _fitted(rgb: NDArray[np.float32]) -> Image.Image:

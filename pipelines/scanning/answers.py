@@ -10,6 +10,7 @@ from medvit.errors import InputError
 from medvit.findings.finding import CaseResult
 from medvit.report.html import write_report
 from medvit.report.luna16 import write_luna16
+from medvit.report.nodule_table import write_nodules
 from medvit.report.summary import ReportSummary
 from medvit.report.tables import write_cases, write_findings
 from pipelines.run_record import write_run_record
@@ -20,7 +21,7 @@ from pipelines.scanning.journal import Entry
 def write_answers(
     out: Path, entries: Sequence[Entry], summary: ReportSummary, *, also: Sequence[str] = ()
 ) -> None:
-    """Write `cases.csv`, `findings.csv`, `report.html`, and what else is asked for.
+    """Write `cases.csv`, `findings.csv`, `nodules.csv`, `report.html`, and what else is asked for.
 
     Args:
         also: `luna16` adds `luna16.csv`.
@@ -30,10 +31,12 @@ def write_answers(
     """
     results = [entry.result for entry in entries]
     pictures = {name: uri for entry in entries for name, uri in entry.pictures.items()}
+    details = {name: each for entry in entries for name, each in entry.details.items()}
     try:
         write_cases(out / "cases.csv", results)
         write_findings(out / "findings.csv", results)
-        write_report(out / "report.html", results, summary, pictures)
+        write_nodules(out / "nodules.csv", results, details)
+        write_report(out / "report.html", results, summary, pictures, details)
         if "luna16" in also:
             write_luna16(out / "luna16.csv", results)
     except OSError as error:

@@ -2,26 +2,39 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
+from typing import TypedDict
 
 from medvit.findings.finding import Finding, finding_id
-from medvit.inference.nodules import Nodule, NoduleScan, NoduleSettings, Watch, detect_nodules
+from medvit.findings.nodule import NoduleDetail
+from medvit.inference.nodules import (
+    COARSE_MM,
+    Nodule,
+    NoduleScan,
+    NoduleSettings,
+    Watch,
+    detect_nodules,
+)
 from medvit.inference.tile_journal import TileJournal
 from medvit.inference.tile_search import SearchMeans
 from medvit.io.case import Case, Reason
 from medvit.io.pyramids import open_pyramid
 from medvit.io.readers import open_source
 from medvit.io.verdict import Triage
+from medvit.metrics.calibration import PlattScale
 from medvit.models.weights import ModelCard
 from medvit.report.thumbnails import nodule_thumbnail
 from medvit.tiles.budget import MemoryPlan
 from medvit.tiles.progressive import Effort
+from medvit.volume.lungs import find_lungs
 from medvit.volume.pyramid import Pyramid
 from medvit.volume.volume import Hu, Volume
 from pipelines.scanning.budget import plan_search
 from pipelines.scanning.detectors import Detector
 from pipelines.scanning.faults import blamed_on
 from pipelines.scanning.limits import partial_reason
+from pipelines.scanning.nodule_details import NoduleObserver
 from pipelines.scanning.outcome import Outcome
 from pipelines.scanning.workbench import CaseWatch, Workbench
 
@@ -56,6 +69,7 @@ def examine_ct(
             progress=lambda done, total: watch.progress(PYRAMID_SHARE * done / total),
         )
     pyramid = _blaming(pyramid, case.source)
+    lungs = find_lungs(pyramid.level_for(COARSE_MM))
     with TileJournal(bench.tiles / f"{case.case_id}.tiles", key=key) as journal:
         found = detect_nodules(
             pyramid,
@@ -63,21 +77,42 @@ def examine_ct(
             settings=settings,
             means=_means(plan, bench),
             journal=journal,
-            watch=_watch(watch),
+            lungs=lungs,
+            watch=_watch(watch, detector.scale),
         )
         if not found.is_partial:
             journal.remove()
-    findings = tuple(_finding(case, nodule, detector) for nodule in found.nodules)
-    shown = sorted(findings, key=lambda finding: -finding.probability)[:MOST_PICTURES]
-    volume = pyramid.levels[0]
+    origins = source.volume.origins
+    observer = NoduleObserver(pyramid, lungs, origins, detector, settings.spacing_mm)
     return Outcome(
         judged.verdict,
         _reasons(case, judged.reasons, found),
-        findings=findings,
-        pictures={each.finding_id: nodule_thumbnail(volume, each) for each in shown},
         predicted_peak_mb=plan.predicted_peak_mb,
         is_partial=found.is_partial,
+        **_told(case, found.nodules, observer),
     )
+
+
+class _Told(TypedDict):
+    """The part of an outcome that is told of nodules."""
+
+    findings: tuple[Finding, ...]
+    details: dict[str, NoduleDetail]
+    pictures: dict[str, str]
+
+
+def _told(case: Case, nodules: Sequence[Nodule], observer: NoduleObserver) -> _Told:
+    """Return findings, details and pictures of nodules that come best first."""
+    findings, details, pictures = [], {}, {}
+    for number, nodule in enumerate(nodules):
+        plain = _finding(case, nodule, observer.detector)
+        detail = observer.observe(nodule, plain.finding_id)
+        finding = replace(plain, diameter_mm=detail.diameter_mm)
+        findings.append(finding)
+        details[finding.finding_id] = detail
+        if number < MOST_PICTURES:
+            pictures[finding.finding_id] = nodule_thumbnail(observer.pyramid.levels[0], finding)
+    return {"findings": tuple(findings), "details": details, "pictures": pictures}
 
 
 def search_settings(card: ModelCard, effort: Effort) -> NoduleSettings:
@@ -100,13 +135,17 @@ def _means(plan: MemoryPlan, bench: Workbench) -> SearchMeans:
     )
 
 
-def _watch(watch: CaseWatch) -> Watch:
+def _watch(watch: CaseWatch, scale: PlattScale) -> Watch:
     """Return who is told of the search, as the rest of a case after its pyramid."""
+
+    def candidates(nodules: Sequence[Nodule]) -> None:
+        told = [replace(each, probability=scale.apply(each.probability)) for each in nodules]
+        watch.candidates(told)
 
     def progress(share: float) -> None:
         watch.progress(PYRAMID_SHARE + (1 - PYRAMID_SHARE) * share)
 
-    return Watch(progress, watch.candidates)
+    return Watch(progress, candidates)
 
 
 def _reasons(case: Case, judged: tuple[Reason, ...], found: NoduleScan) -> tuple[Reason, ...]:
@@ -130,7 +169,7 @@ def _finding(case: Case, nodule: Nodule, detector: Detector) -> Finding:
         series_uid=case.series_uid,
         finding_id=finding_id(case.case_id, model, index_z, index_y, index_x),
         label="nodule",
-        probability=nodule.probability,
+        probability=detector.scale.apply(nodule.probability),
         x_mm=x_mm,
         y_mm=y_mm,
         z_mm=z_mm,

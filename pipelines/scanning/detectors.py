@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import torch
@@ -11,6 +11,8 @@ from torch import nn
 
 from medvit.errors import InputError
 from medvit.io.case import Kind
+from medvit.metrics.calibration import PlattScale
+from medvit.metrics.operating_point import chosen_threshold
 from medvit.models.weights import ModelCard, load_model
 from medvit.registry.registry import ModelVersion, Task, find_model
 from medvit.workspace import Workspace
@@ -26,6 +28,11 @@ class Detector:
     version: ModelVersion
     module: nn.Module
     card: ModelCard
+
+    @property
+    def scale(self) -> PlattScale:
+        """From scores of marks to probabilities; the scores themselves without calibration."""
+        return PlattScale.of(self.card.calibration) or PlattScale(1.0, 0.0)
 
 
 def load_detectors(
@@ -49,6 +56,22 @@ def load_detectors(
         module, card = load_model(version.folder)
         detectors[kind] = Detector(version, module.to(device), card)
     return detectors
+
+
+def at_operating_point(
+    detector: Detector, *, fp_per_scan: float | None, miss_rate: float | None
+) -> Detector:
+    """Return a nodule detector that cuts where it was asked to; at its own place by default.
+
+    Raises:
+        ConfigError: If the model holds no threshold that is as strict.
+    """
+    if fp_per_scan is None and miss_rate is None:
+        return detector
+    thresholds = detector.card.thresholds
+    cut = chosen_threshold(thresholds, fp_per_scan=fp_per_scan, miss_rate=miss_rate)
+    card = detector.card.model_copy(update={"thresholds": {**thresholds, "probability": cut}})
+    return replace(detector, card=card)
 
 
 def choose_device(wanted: Device) -> torch.device:

@@ -152,7 +152,7 @@ def _contents(
     usual = NoduleSettings().min_probability
     algorithm = Algorithm(
         detector.version.reference,
-        detector.card.thresholds.get("probability", usual),
+        detector.scale.apply(detector.card.thresholds.get("probability", usual)),
         has_searched=NO_LUNGS not in result.reason.split(";"),
     )
     return {kind: _builder(kind)(evidence, result.findings, algorithm) for kind in kinds}

@@ -12,17 +12,18 @@ import hashlib
 import json
 import os
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
 from medvit import atomic
 from medvit.errors import InputError
 from medvit.findings.finding import CaseResult, Finding
+from medvit.findings.nodule import NoduleDetail
 from medvit.io.case import Case
 
 FOLDER = ".journal"
-FORMAT = 2
+FORMAT = 3
 """Raise this when entries change their form or results change for another reason."""
 
 
@@ -32,10 +33,12 @@ class Entry:
 
     Attributes:
         pictures: Data URIs, by finding id or case id.
+        details: What is told of nodules beside their findings, by finding id.
     """
 
     result: CaseResult
     pictures: Mapping[str, str]
+    details: Mapping[str, NoduleDetail] = field(default_factory=dict)
 
 
 @contextlib.contextmanager
@@ -99,8 +102,9 @@ class Journal:
             stored = json.loads(self._path(case).read_text(encoding="utf-8"))
             if stored["key"] != key:
                 return None
-            return Entry(_result_from(case, stored["result"]), stored["pictures"])
-        except (OSError, ValueError, KeyError, TypeError):
+            details = {name: NoduleDetail(**each) for name, each in stored["details"].items()}
+            return Entry(_result_from(case, stored["result"]), stored["pictures"], details)
+        except (OSError, ValueError, KeyError, TypeError, AttributeError):
             return None  # missing, or not ours: the case is scanned again
 
     def add(self, entry: Entry, key: str) -> None:
@@ -114,6 +118,7 @@ class Journal:
             "key": key,
             "result": _plain(entry.result),
             "pictures": dict(entry.pictures),
+            "details": {name: asdict(each) for name, each in entry.details.items()},
         }
         try:
             atomic.write_text(path, json.dumps(stored))
@@ -136,7 +141,7 @@ def _stamp(path: Path) -> tuple[int, int]:
 
 
 def _plain(result: CaseResult) -> dict[str, Any]:
-    names = [field.name for field in fields(result) if field.name not in {"case", "findings"}]
+    names = [each.name for each in fields(result) if each.name not in {"case", "findings"}]
     plain: dict[str, Any] = {name: getattr(result, name) for name in names}
     plain["findings"] = [asdict(finding) for finding in result.findings]
     return plain

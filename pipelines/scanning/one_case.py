@@ -73,7 +73,7 @@ def scan_case(
         peak_rss_mb=meter.peak_mb,
     )
     return CaseDone(
-        Entry(result, outcome.pictures),
+        Entry(result, outcome.pictures, outcome.details),
         outcome.predicted_peak_mb,
         is_final=not (outcome.is_partial or is_internal_error(result)),
         budget_error=outcome.budget_error,

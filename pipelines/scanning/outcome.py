@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from medvit.findings.finding import Finding
+from medvit.findings.nodule import NoduleDetail
 from medvit.io.case import Reason, Verdict
 from medvit.tiles.budget import BudgetError
 
@@ -15,6 +16,7 @@ class Outcome:
     """What one case gave, before time and memory are added.
 
     Attributes:
+        details: What is told of nodules beside their findings, by finding id.
         pictures: Data URIs, by finding id or case id.
         is_partial: Whether time was up before the end; the case is gone on with later.
         budget_error: Why the case does not fit into the memory there is, if it does not.
@@ -25,6 +27,7 @@ class Outcome:
     label: str = ""
     probability: float | None = None
     findings: tuple[Finding, ...] = ()
+    details: Mapping[str, NoduleDetail] = field(default_factory=dict)
     pictures: Mapping[str, str] = field(default_factory=dict)
     predicted_peak_mb: float = 0.0
     is_partial: bool = False
