@@ -198,10 +198,7 @@ def _draw_chest(spec: PhantomSpec, rng: np.random.Generator) -> tuple[Floats, ND
     inner -= hu
     inner *= filled(lungs, 1.0)
     hu += inner
-    share, air = draw_lines_into(lines, space)
-    share *= np.maximum(np.float32(spec.body.blood_hu * 0.85 + 5) - hu, 0)
-    hu += share
-    hu += air * (-985 - hu)
+    draw_lines_into(hu, lines, space, blood_hu=spec.body.blood_hu)
     hu = blur(hu, psf_fwhm_mm=spec.psf_fwhm_mm, step_mm=space.step_mm)[::sub]
     hu = sharpen(hu, step_mm=spec.spacing_mm, strength=0.6 * max(0, spec.sharpness - 0.5))
     return np.ascontiguousarray(hu), np.ascontiguousarray((lungs < 0)[::sub])

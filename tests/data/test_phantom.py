@@ -7,6 +7,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from medvit.data.chest.fields import Space
+from medvit.data.chest.parenchyma import Lines, draw_lines_into
+from medvit.data.chest.tubes import join, tubes_along
 from medvit.data.phantom import Phantom, PhantomSpec, draw_phantom, make_phantom
 from medvit.geometry import lps_to_index, spacing_of
 
@@ -19,9 +22,9 @@ def make(seed: int, n_nodules: int = 3) -> tuple[PhantomSpec, Phantom]:
     return spec, make_phantom(spec, rng)
 
 
-def sparse(spec: PhantomSpec) -> PhantomSpec:
+def sparse(spec: PhantomSpec, n_tips: int = 60) -> PhantomSpec:
     """Return a spec with few vessels, which take most of the time."""
-    return replace(spec, body=replace(spec.body, n_tips=60))
+    return replace(spec, body=replace(spec.body, n_tips=n_tips))
 
 
 @pytest.fixture(scope="module")
@@ -94,3 +97,60 @@ def test_a_drawn_scan_is_square_and_of_the_size_asked_for() -> None:
     spec = draw_phantom(np.random.default_rng(2), image_px=256)
     assert spec.shape[1:] == (256, 256)
     assert spec.psf_fwhm_mm[0] >= spec.spacing_mm[0]
+
+
+@pytest.mark.slow
+def test_a_slab_holds_no_more_vessels_than_the_same_slices_of_a_whole_chest() -> None:
+    whole = sparse(draw_phantom(np.random.default_rng(6), spacing_mm=COARSE, n_nodules=0), 600)
+    z_mm, y_mm, x_mm = whole.origin_mm
+    depth = whole.shape[0] // 3
+    slab = replace(
+        whole, shape=(depth, *whole.shape[1:]), origin_mm=(z_mm + depth * COARSE[0], y_mm, x_mm)
+    )
+    vessels = []
+    for spec, start in ((whole, depth), (slab, 0)):
+        phantom = make_phantom(replace(spec, noise_sd_hu=0.1), np.random.default_rng(7))
+        seen = slice(start + 3, start + depth - 3)
+        inside = phantom.hu[seen][phantom.lung_mask[seen]]
+        vessels.append(float((inside > -600).mean()))
+    assert vessels[1] == pytest.approx(vessels[0], rel=0.5)
+
+
+def test_a_wide_scan_ends_in_a_circle_and_holds_the_whole_body() -> None:
+    drawn = [draw_phantom(np.random.default_rng(seed)) for seed in range(40)]
+    assert {0.5, 5.0} <= {spec.spacing_mm[0] for spec in drawn}
+    assert 8 <= sum(spec.is_round for spec in drawn) <= 26
+    spec = sparse(draw_phantom(np.random.default_rng(3), spacing_mm=COARSE, n_nodules=0))
+    phantom = make_phantom(
+        replace(spec, shape=(6, 90, 90), is_round=True), np.random.default_rng(3)
+    )
+    assert (phantom.hu[:, [0, 0, -1, -1], [0, -1, 0, -1]] == -1024).all()
+    assert (phantom.hu[:, 45, 45] > -1024).all()
+
+
+def test_distractors_are_as_many_as_nodules_and_apart_from_them(
+    made: tuple[PhantomSpec, Phantom],
+) -> None:
+    _, phantom = made
+    assert len(phantom.distractors) == len(phantom.nodules) == 3
+    for decoy in phantom.distractors:
+        for nodule in phantom.nodules:
+            apart_mm = np.linalg.norm(np.subtract(decoy.centre_lps_mm, nodule.centre_lps_mm))
+            assert apart_mm > nodule.diameter_mm / 2 + 10
+
+
+def test_only_the_kinds_asked_for_are_planted() -> None:
+    rng = np.random.default_rng(8)
+    spec = sparse(draw_phantom(rng, spacing_mm=COARSE, n_nodules=4))
+    phantom = make_phantom(replace(spec, kinds=("ground_glass",)), rng)
+    assert {nodule.kind for nodule in phantom.nodules} == {"ground_glass"}
+
+
+def test_airway_walls_take_up_no_contrast() -> None:
+    space = Space((0, 0, 0), (1, 1, 1), (5, 15, 15))
+    line = np.array([[0.0, 7.0, 7.0], [4.0, 7.0, 7.0]])
+    wall, lumen = (tubes_along(line, np.full(2, r)) for r in (5.0, 3.0))
+    hu = np.full(space.shape, -850, np.float32)
+    draw_lines_into(hu, Lines(join([]), wall, lumen), space, blood_hu=300)
+    assert hu.max() < 60
+    assert hu[2, 7, 7] == pytest.approx(-985)

@@ -9,12 +9,14 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from medvit.data.chest.anatomy import ARTERY_ROOT, VEIN_ROOT
-from medvit.data.chest.body import Body
+from medvit.data.chest.body import RECESS_MM, Body
 from medvit.data.chest.fields import Floats, Space, ramp, refine, rolling
 from medvit.data.chest.trees import beside, grow_tree, with_twigs
 from medvit.data.chest.tubes import Tubes, draw_share, join, tubes_along
 
 Points = NDArray[np.float64]
+
+WALL_HU, LUMEN_HU = 40.0, -985.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,13 +37,14 @@ class Lines:
 def draw_lines(coarse_lungs: Floats, coarse: Space, body: Body, rng: np.random.Generator) -> Lines:
     """Grow the trees of both lungs."""
     vessels, airways = [], [_windpipe(body)]
+    n_tips = max(1, round(body.n_tips * _share_seen(coarse, body)))
     for side in (-1, 1):
         depth = np.where(np.sign(coarse.axes()[2]) == side, coarse_lungs, 99)
         tips = np.flatnonzero(depth < -3)
         if tips.size < 50:
             continue
         for tree in ("artery", "vein"):
-            at = _points(rng.choice(tips, body.n_tips), coarse, rng)
+            at = _points(rng.choice(tips, n_tips), coarse, rng)
             z, y, x = ARTERY_ROOT if tree == "artery" else VEIN_ROOT
             root = np.array([z, y, side * (x - 4)])
             grown = grow_tree(rng, root, at, tip_radius_mm=rng.uniform(0.37, 0.5))
@@ -88,6 +91,14 @@ def lung_hu(
     return out
 
 
+def _share_seen(space: Space, body: Body) -> float:
+    """Return how much of the lungs' height a grid covers: a slab holds as much of their vessels."""
+    low, high = body.right_dome_mm - RECESS_MM, body.apex_mm
+    first, last = space.origin_mm[0], space.origin_mm[0] + space.step_mm[0] * (space.shape[0] - 1)
+    seen = min(last, high) - max(first, low)
+    return float(np.clip(seen / (high - low), 0, 1))
+
+
 def draw_fissures(hu: Floats, space: Space, rng: np.random.Generator) -> None:
     """Thin curved sheets, two on the right and one on the left, in place."""
     _, y, x = (axis[0] for axis in space.axes())
@@ -116,13 +127,16 @@ def _draw_sheet(hu: Floats, height_mm: Floats, space: Space, *, raised_hu: float
         hu[levels, rows, columns] += np.float32(raised_hu) * weight[rows, columns]
 
 
-def draw_lines_into(lines: Lines, space: Space) -> tuple[Floats, Floats]:
-    """Return the shares of vessels and airway walls, and of air in airways."""
-    solid, air = np.zeros(space.shape, np.float32), np.zeros(space.shape, np.float32)
-    draw_share(solid, lines.vessels, space)
-    draw_share(solid, lines.walls, space)
+def draw_lines_into(hu: Floats, lines: Lines, space: Space, *, blood_hu: float) -> None:
+    """Draw airway walls, vessels, and the air in airways, in place; walls take up no contrast."""
+    for tubes, inner_hu in ((lines.walls, WALL_HU), (lines.vessels, 0.85 * blood_hu + 5)):
+        share = np.zeros(space.shape, np.float32)
+        draw_share(share, tubes, space)
+        share *= np.maximum(np.float32(inner_hu) - hu, 0)
+        hu += share
+    air = np.zeros(space.shape, np.float32)
     draw_share(air, lines.lumens, space)
-    return solid, air
+    hu += air * (LUMEN_HU - hu)
 
 
 def _windpipe(body: Body) -> Tubes:
