@@ -18,6 +18,10 @@ PREDICTIONS = (
 Rounds = Annotated[
     int, typer.Option(min=40, help="Draws with replacement behind each 95 % interval.")
 ]
+MANIFEST = "CSV: path,label,split,group."
+AccuracyFloor = Annotated[
+    float | None, typer.Option(min=0, max=1, help="Exit with 6 when the accuracy is below.")
+]
 Seed = Annotated[int, typer.Option(min=0, help="Seed of the draws.")]
 
 
@@ -39,6 +43,16 @@ def register(cli: typer.Typer) -> None:
         "detection",
         example="medvit evaluate detection --predictions coco.json --annotations labels.json",
     )(detection)
+    command(
+        group,
+        "classification",
+        example="medvit evaluate classification --predictions labels.csv --manifest manifest.csv",
+    )(classification)
+    command(
+        group,
+        "model",
+        example="medvit evaluate model steel-defects --manifest manifest.csv --split test",
+    )(model)
     cli.add_typer(group, name="evaluate")
 
 
@@ -122,8 +136,9 @@ def detection(  # noqa: PLR0913, PLR0917 - each is an option of the command
         floor=floor,
     )
     result = run_detection(settings, workspace=session.workspace)
+    width = max(len(name) for name in result["per_class"])
     lines = [
-        f"{name:>20}: AP50 {each['ap50']:.4f}, AP50:95 {each['ap50_95']:.4f}, "
+        f"{name:>{width}}: AP50 {each['ap50']:.4f}, AP50:95 {each['ap50_95']:.4f}, "
         f"{each['true_boxes']} true boxes"
         for name, each in result["per_class"].items()
         if each["true_boxes"]
@@ -131,6 +146,81 @@ def detection(  # noqa: PLR0913, PLR0917 - each is an option of the command
     for name, figure in (("mAP50", "map50"), ("mAP50:95", "map50_95")):
         lines.append(f"{name} {result[figure]:.4f} ({_span(result[figure + '_interval'])})")
     return _answer(session, result, lines)
+
+
+def classification(  # noqa: PLR0913, PLR0917 - each is an option of the command
+    session: Session,
+    predictions: Annotated[Path, typer.Option(help="CSV: path,label,probability.")],
+    manifest: Annotated[Path, typer.Option(help=MANIFEST)],
+    split: Annotated[
+        Literal["train", "val", "test"] | None,
+        typer.Option(help="Score this split; without it, all that was predicted."),
+    ] = None,
+    rounds: Rounds = 1000,
+    seed: Seed = 0,
+    floor: AccuracyFloor = None,
+) -> ExitCode:
+    """Score predicted labels of images."""
+    from pipelines.evaluating.classification import ClassificationSettings, run_classification
+
+    settings = ClassificationSettings(
+        predictions=predictions,
+        manifest=manifest,
+        split=split,
+        rounds=rounds,
+        seed=seed,
+        floor=floor,
+    )
+    result = run_classification(settings, workspace=session.workspace)
+    return _answer(session, result, _label_lines(result))
+
+
+def model(  # noqa: PLR0913, PLR0917 - each is an option of the command
+    session: Session,
+    name: Annotated[str, typer.Argument(metavar="NAME[@VERSION]", help="Which model.")],
+    manifest: Annotated[Path, typer.Option(help=MANIFEST)],
+    split: Annotated[
+        Literal["train", "val", "test"], typer.Option(help="Images that are judged.")
+    ] = "test",
+    root: Annotated[
+        Path | None, typer.Option(help="What paths are relative to; else the manifest's folder.")
+    ] = None,
+    rounds: Rounds = 1000,
+    seed: Seed = 0,
+    floor: AccuracyFloor = None,
+) -> ExitCode:
+    """Score a registered model on the labelled images of a split."""
+    from pipelines.evaluating.model import ModelSettings, run_model
+
+    settings = ModelSettings(
+        model=name,
+        manifest=manifest,
+        split=split,
+        root=root,
+        rounds=rounds,
+        seed=seed,
+        floor=floor,
+    )
+    with session.progress("judging") as advance:
+        result = run_model(
+            settings,
+            workspace=session.workspace,
+            progress=lambda done, total: advance(done, total, "images"),
+        )
+    return _answer(session, result, [f"model {result['model']}", *_label_lines(result)])
+
+
+def _label_lines(result: dict[str, Any]) -> list[str]:
+    width = max(len(name) for name in result["per_class"])
+    lines = [
+        f"{name:>{width}}: recall {each['recall']:.4f}, precision {each['precision']:.4f}, "
+        f"{each['n']} images"
+        for name, each in result["per_class"].items()
+    ]
+    for figure in ("accuracy", "balanced_accuracy", "macro_f1"):
+        words = figure.replace("_", " ").replace("f1", "F1")
+        lines.append(f"{words} {result[figure]:.4f} ({_span(result[figure + '_interval'])})")
+    return [*lines, f"{result['n']} images in {result['n_groups']} groups"]
 
 
 def _answer(session: Session, result: dict[str, Any], lines: list[str]) -> ExitCode:

@@ -7,8 +7,10 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 Z_95 = 1.959964
+INTERVALS = ("accuracy", "balanced_accuracy", "macro_f1")
 
 
 def score_classification(
@@ -54,6 +56,43 @@ def score_classification(
     }
 
 
+def bootstrap_classification(
+    truth: Sequence[str],
+    predicted: Sequence[str],
+    *,
+    groups: Sequence[str],
+    rng: np.random.Generator,
+    rounds: int = 1000,
+) -> dict[str, tuple[float, float]]:
+    """Return 95 % intervals of accuracy, balanced accuracy and macro F1.
+
+    Groups of images (a part, a strip, a patient) are drawn with replacement and whole:
+    images of one group are no independent trials. Classes that a draw lacks do not count in it.
+
+    Args:
+        truth: True label of each image.
+        predicted: Predicted labels in the same order.
+        groups: Group of each image, in the same order.
+        rng: Source of the draws.
+        rounds: How many draws.
+    """
+    names = sorted({*truth, *predicted})
+    place = {name: index for index, name in enumerate(names)}
+    k = len(names)
+    cell = np.array([place[a] * k + place[b] for a, b in zip(truth, predicted, strict=True)])
+    numbers = np.unique(groups, return_inverse=True)[1]
+    count = int(numbers.max()) + 1
+    drawn = np.empty((rounds, len(INTERVALS)))
+    for number in range(rounds):
+        weight = np.bincount(rng.integers(count, size=count), minlength=count).astype(np.float64)
+        confusion = np.bincount(cell, weights=weight[numbers], minlength=k * k).reshape(k, k)
+        drawn[number] = _means(confusion)
+    drawn.sort(axis=0)
+    low, high = drawn[math.floor(0.025 * rounds)], drawn[math.floor(0.975 * rounds)]
+    edges = zip(low.tolist(), high.tolist(), strict=True)
+    return dict(zip(INTERVALS, edges, strict=True))
+
+
 def wilson_interval(hits: int, trials: int) -> tuple[float, float]:
     """Return the 95 % Wilson score interval of a share; (0, 1) without trials.
 
@@ -83,3 +122,12 @@ def _of_class(confusion: np.ndarray[Any, np.dtype[np.int64]], index: int) -> dic
         "f1": 2 * hits / (n + guessed) if n + guessed else 0.0,
         "n": n,
     }
+
+
+def _means(confusion: NDArray[Any]) -> tuple[float, float, float]:
+    """Return accuracy, balanced accuracy and macro F1 of weighted counts."""
+    hits, true, guessed = np.diag(confusion), confusion.sum(axis=1), confusion.sum(axis=0)
+    recall = hits[true > 0] / true[true > 0]
+    named = true + guessed > 0
+    f1 = 2 * hits[named] / (true + guessed)[named]
+    return float(hits.sum() / confusion.sum()), float(recall.mean()), float(f1.mean())

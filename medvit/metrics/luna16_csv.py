@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import csv
-import math
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
-from io import StringIO
 from pathlib import Path
 from typing import Generic, TypeVar
 
 from medvit.errors import InputError
+from medvit.metrics.csv_lines import column_of, finite_number, iter_cells
 from medvit.metrics.froc_matching import Annotation, Mark
 
 PLACE = ("seriesuid", "coordX", "coordY", "coordZ")
-OTHER_DELIMITERS = {";": "semicolons", "\t": "tabs", "|": "bars"}
 
 Row = TypeVar("Row", Mark, Annotation, str)
 
@@ -81,7 +78,7 @@ def read_series_table(path: Path) -> Table[str]:
     found: list[str] = []
     lines: list[int] = []
     column: int | None = None
-    for line, cells in _cells(path):
+    for line, cells in iter_cells(path):
         if column is None and PLACE[0] in cells:
             column = cells.index(PLACE[0])
         elif column is None and any(cells[1:]):
@@ -115,9 +112,9 @@ def read_series(path: Path) -> list[str]:
 
 def _read(path: Path, last: str, build: Callable[..., Row]) -> Table[Row]:
     wanted = (*PLACE, last)
-    cells = _cells(path)
+    cells = iter_cells(path)
     _, heading = next(cells, (1, []))
-    places = [_column(path, heading, name, wanted) for name in wanted]
+    places = [column_of(path, heading, name, wanted) for name in wanted]
     rows: list[Row] = []
     lines: list[int] = []
     for line, row in cells:
@@ -129,39 +126,13 @@ def _read(path: Path, last: str, build: Callable[..., Row]) -> Table[Row]:
             msg = f"{path.name}, line {line}: seriesuid must not be empty"
             raise InputError(msg, hint="give the series UID of the scan")
         pairs = zip(wanted[1:], texts[1:], strict=True)
-        rows.append(build(texts[0], *(_number(path, line, name, text) for name, text in pairs)))
+        rows.append(
+            build(texts[0], *(finite_number(path, line, name, text) for name, text in pairs))
+        )
         lines.append(line)
     extra = [name for name in heading if name not in wanted]
     note = f"{path.name}, line 1: {', '.join(map(repr, extra))} not used; columns are found by name"
     return Table(path.name, rows, lines, (note,) if extra else ())
-
-
-def _column(path: Path, heading: list[str], name: str, wanted: tuple[str, ...]) -> int:
-    if heading.count(name) == 1:
-        return heading.index(name)
-    hint = f"the heading must be {','.join(wanted)}"
-    if name in heading:
-        msg = f"{path.name}, line 1: column {name!r} is there {heading.count(name)} times"
-        raise InputError(msg, hint=hint)
-    line = ",".join(heading)
-    for mark, called in OTHER_DELIMITERS.items():
-        if mark in line:
-            msg = f"{path.name}, line 1: values must be parted by commas, found {called}: {line!r}"
-            raise InputError(msg, hint="save it as CSV with commas, and with points in numbers")
-    msg = f"{path.name}, line 1: column {name!r} is missing; found {heading}"
-    raise InputError(msg, hint=hint)
-
-
-def _number(path: Path, line: int, name: str, text: str | None) -> float:
-    try:
-        number = float(text or "")
-    except ValueError:
-        msg = f"{path.name}, line {line}: {name} must be a number, got {text!r}"
-        raise InputError(msg, hint="correct the line") from None
-    if not math.isfinite(number):
-        msg = f"{path.name}, line {line}: {name} must be finite, got {text!r}"
-        raise InputError(msg, hint="correct the line, or leave it out")
-    return number
 
 
 def _repeats(table: Table[Row], noun: str, so: str) -> list[str]:
@@ -182,24 +153,3 @@ def _repeats(table: Table[Row], noun: str, so: str) -> list[str]:
 
 def _with_note(table: Table[Row], *notes: str) -> Table[Row]:
     return Table(table.file, table.rows, table.lines, (*table.notes, *notes))
-
-
-def _cells(path: Path) -> Iterator[tuple[int, list[str]]]:
-    """Yield line number and stripped cells of every line that is not empty."""
-    reader = csv.reader(StringIO(_text(path), newline=""))
-    try:
-        for row in reader:
-            cells = [cell.strip() for cell in row]
-            if any(cells):
-                yield reader.line_num, cells
-    except csv.Error as error:
-        msg = f"{path.name}, line {reader.line_num}: not a line of a CSV file ({error})"
-        raise InputError(msg, hint="save it as CSV with commas") from error
-
-
-def _text(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        msg = f"{path}: cannot be read as text ({error})"
-        raise InputError(msg, hint="check the path; tables are UTF-8") from error

@@ -14,7 +14,7 @@ FONT = "system-ui, -apple-system, Segoe UI, Roboto, Helvetica, Arial, sans-serif
 WIDTH, HEIGHT = 760, 440
 LEFT, RIGHT, TOP, BOTTOM = 62, 18, 16, 52
 LEGEND_WIDTH, LEGEND_STEP = 190, 21
-LONGEST_NAME = 22
+LONGEST_NAME, LONGEST_LABEL = 22, 30
 CELL_PX, MOST_CELLS_PX = 64, 640
 DARK_SHARE = 0.55
 
@@ -73,8 +73,8 @@ def line_chart(lines: Sequence[Line], *, x: Axis, y: Axis, describe: str) -> Htm
 def matrix_chart(counts: Sequence[Sequence[int]], names: Sequence[str], *, describe: str) -> Html:
     """Return a confusion matrix: rows true, columns predicted, shaded by the share of the row."""
     side = min(CELL_PX, max(14, MOST_CELLS_PX // len(names)))
-    left, top = 150, 26
-    width, height = left + side * len(names) + 20, top + side * len(names) + 150
+    left, top = 216, 26
+    width, height = left + side * len(names) + 20, top + side * len(names) + 166
     cells = [
         _cell(count, sum(row), x=left + column * side, y=top + index * side, side=side)
         for index, row in enumerate(counts)
@@ -86,7 +86,7 @@ def matrix_chart(counts: Sequence[Sequence[int]], names: Sequence[str], *, descr
             _text(short, left - 8, top + (index + 0.5) * side + 4, anchor="end"),
             _slanted(short, left + (index + 0.5) * side + 4, below + 14),
         )
-        for index, short in enumerate(map(_short, names))
+        for index, short in enumerate(_short(name, LONGEST_LABEL) for name in names)
     ]
     titles = (
         _text("true", left - 8, top - 9, anchor="end", colour=QUIET),
@@ -241,7 +241,5 @@ def _dash(number: int) -> str | None:
     return DASHES[number // len(COLOURS) % len(DASHES)]
 
 
-def _short(name: str) -> str:
-    return (
-        name if len(name) <= LONGEST_NAME else name[: LONGEST_NAME - 1] + "\N{HORIZONTAL ELLIPSIS}"
-    )
+def _short(name: str, most: int = LONGEST_NAME) -> str:
+    return name if len(name) <= most else name[: most - 1] + "\N{HORIZONTAL ELLIPSIS}"

@@ -10,6 +10,7 @@ from medvit.report.evaluation_page import (
     Heading,
     chart,
     csv_text,
+    draws_fact,
     evaluation_page,
     facts,
     figure_table,
@@ -59,22 +60,11 @@ def detection_page(
         heading: Title, date and notes.
         files: Names of the files that were read, by what they are.
     """
-    known = _known(figures)
-    true, predicted = (
-        sum(getattr(each.score, name) for each in figures.classes)
-        for name in ("truths", "predicted")
-    )
-    more = f" The {MOST_CURVES} classes with most boxes." if len(known) > MOST_CURVES else ""
+    is_cut = len(_known(figures)) > MOST_CURVES
+    more = f" The {MOST_CURVES} classes with most boxes." if is_cut else ""
     return evaluation_page(
         heading,
-        tiles(
-            (f"{figures.map50:.3f}", f"mAP at IoU 0.5, {interval(*figures.map50_interval)}"),
-            (f"{figures.map50_95:.3f}", f"mAP 0.5:0.95, {interval(*figures.map50_95_interval)}"),
-            (f"{figures.recall:.3f}", "mean recall at any score"),
-            (f"{true:,}", "true boxes that count"),
-            (f"{predicted:,}", "predicted boxes"),
-            (f"{figures.images:,}", "images"),
-        ),
+        _tiles(figures),
         section(
             "Precision over recall",
             f"At IoU 0.5; the best precision at this recall or a higher one.{more}",
@@ -92,12 +82,7 @@ def detection_page(
         section(
             "How this was made",
             WORDS[figures.rules],
-            facts(
-                [
-                    *files,
-                    ("Draws", f"{figures.rounds} of {figures.groups} groups, seed {figures.seed}"),
-                ]
-            ),
+            facts([*files, draws_fact(figures.rounds, groups=figures.groups, seed=figures.seed)]),
         ),
     )
 
@@ -125,6 +110,19 @@ def precision_csv(figures: DetectionFigures) -> str:
         for recall, precision in zip(recalls(), each.precision, strict=True)
     ]
     return csv_text(("class", "recall", "precision"), rows)
+
+
+def _tiles(figures: DetectionFigures) -> Html:
+    true = sum(each.score.truths for each in figures.classes)
+    predicted = sum(each.score.predicted for each in figures.classes)
+    return tiles(
+        (f"{figures.map50:.3f}", f"mAP at IoU 0.5, {interval(*figures.map50_interval)}"),
+        (f"{figures.map50_95:.3f}", f"mAP 0.5:0.95, {interval(*figures.map50_95_interval)}"),
+        (f"{figures.recall:.3f}", "mean recall at any score"),
+        (f"{true:,}", "true boxes that count"),
+        (f"{predicted:,}", "predicted boxes"),
+        (f"{figures.images:,}", "images"),
+    )
 
 
 def _known(figures: DetectionFigures) -> list[ClassFigures]:

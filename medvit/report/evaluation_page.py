@@ -106,6 +106,11 @@ def facts(pairs: Sequence[tuple[str, str]]) -> Html:
     return tag("dl", *rows, class_="facts")
 
 
+def draws_fact(rounds: int, *, groups: int, seed: int) -> tuple[str, str]:
+    """Return how intervals were drawn, for `facts`."""
+    return "Intervals", f"95 %, {rounds} draws of {groups} groups, seed {seed}"
+
+
 def interval(low: float, high: float) -> str:
     """Return a 95 % interval as people write it.
 
