@@ -8,6 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from medvit.metrics.froc_matching import ScanMatches
+
 Floats = NDArray[np.float64]
 
 FOLDS, LEAST_GROUPS = 5, 5
@@ -146,6 +148,23 @@ def calibrate_marks(
         hits=int(true.sum()),
         groups=len(names),
     )
+
+
+def calibrate_scans(scans: Sequence[ScanMatches]) -> MarkCalibration:
+    """Return `calibrate_marks` of the marks of a validation set; a scan is a group.
+
+    Raises:
+        ValueError: As `calibrate_marks`.
+    """
+    return calibrate_marks(
+        np.concatenate([np.empty(0), *(np.append(scan.hits, scan.false) for scan in scans)]),
+        np.concatenate([np.empty(0), *(np.repeat([1.0, 0], _counts(scan)) for scan in scans)]),
+        [f"{number}" for number, scan in enumerate(scans) for _ in range(sum(_counts(scan)))],
+    )
+
+
+def _counts(scan: ScanMatches) -> tuple[int, int]:
+    return len(scan.hits), len(scan.false)
 
 
 def _check_marks(scores: Floats, hits: Floats, groups: Sequence[str]) -> None:

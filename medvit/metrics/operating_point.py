@@ -69,13 +69,16 @@ def threshold_at_miss_rate(scans: Sequence[ScanMatches], miss_rate: float) -> fl
             f"missed, got {n}"
         )
         raise ConfigError(msg, hint=f"add {needed - n} scans, or ask for {1 / (n + 1):.3g} or more")
-    levels = np.unique(np.concatenate([np.empty(0), *(scan.hits for scan in with_nodules)]))[::-1]
-    losses = np.ones(n)
-    for level in map(float, levels):
-        losses = np.array([1 - (scan.hits >= level).sum() / scan.nodules for scan in with_nodules])
-        if (losses.sum() + 1) / (n + 1) <= miss_rate + 1e-12:
-            return level
-    least = float(losses.mean())
+    scores = np.concatenate([np.empty(0), *(scan.hits for scan in with_nodules)])
+    shares = np.repeat(
+        [1 / scan.nodules for scan in with_nodules], [len(s.hits) for s in with_nodules]
+    )
+    order = np.argsort(-scores, kind="stable")
+    losses = n - np.cumsum(shares[order])  # summed over scans, when all up to this one are marked
+    kept = np.flatnonzero((losses + 1) / (n + 1) <= miss_rate + 1e-12)
+    if kept.size:
+        return float(scores[order[kept[0]]])
+    least = float(losses[-1]) / n if losses.size else 1.0
     msg = (
         f"the detector misses {least:.3g} of the nodules of a scan at any threshold, so no "
         f"threshold promises a miss rate of {miss_rate:g} on {n} scans"

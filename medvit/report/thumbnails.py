@@ -41,7 +41,7 @@ VIEWS = (
 
 # Patient's right, left, front, back, head and feet at the left, right, top and bottom.
 LETTERS = ("RLAP", "RLHF", "APHF")
-LETTER_PX = 11
+LETTER_PX = 12
 
 Grey = NDArray[np.uint8]
 Box = tuple[int, int, int, int]
@@ -168,7 +168,7 @@ def _draw_scale(view: Image.Image, *, px: float) -> None:
 def _draw_letters(view: Image.Image, letters: str) -> None:
     """Write the directions in the middle of each side."""
     drawn, font = ImageDraw.Draw(view), ImageFont.load_default(LETTER_PX)
-    far, half = view.width - 3, view.width / 2
+    far, half = view.width - 4, view.width / 2
     places = (((3, half), "lm"), ((far, half), "rm"), ((half, 3), "mt"), ((half, far), "mb"))
     for letter, (place, anchor) in zip(letters, places, strict=True):
         drawn.text(

@@ -18,6 +18,9 @@ SMOOTH_VOXELS = 1.0
 NEAR = 6
 """Points of the surface that are looked at; the nearest one alone is up to a voxel aside."""
 
+BETWEEN = 0.7
+"""How far, in voxels, the surface runs from its nearest point at most."""
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Pleura:
@@ -47,10 +50,10 @@ class Pleura:
         way = self.points_mm[np.atleast_1d(rows)] - place  # (k, 3)
         heights = np.einsum("kj,kj->k", way, self.normals[np.atleast_1d(rows)])
         nearest = float(np.atleast_1d(away_mm)[0])
-        inside = float(heights[0]) >= 0
-        # A plane through a surface point is no further than that point, but may be nearer.
-        flat = float(np.median(np.abs(heights)))
-        return (1 if inside else -1) * min(nearest, flat)
+        # The surface may come nearer than its points do, by what lies between two of them.
+        least = max(nearest**2 - (BETWEEN * self.lungs.spacing_mm) ** 2, 0.0) ** 0.5
+        depth_mm = float(np.clip(np.median(np.abs(heights)), least, nearest))
+        return depth_mm if heights[0] >= 0 else -depth_mm
 
 
 def find_pleura(lungs: LungMap) -> Pleura:
