@@ -37,6 +37,7 @@ class ClassifyObjective(nn.Module):
         self.net = net
         self.loss = loss
         self.mixing = mixing or MixSettings()
+        self.train()  # the training loop takes modes as it finds them
 
     def forward(self, batch: tuple[Tensor, Tensor]) -> Tensor:
         """Return the loss of images (n, c, h, w) and their targets."""

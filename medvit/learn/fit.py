@@ -182,6 +182,8 @@ def _quiet() -> Iterator[None]:
         warnings.filterwarnings("ignore", message=".*does not have many workers.*")
         # A resumed run writes where it wrote before.
         warnings.filterwarnings("ignore", message=".*exists and is not empty.*")
+        # Frozen parts are in evaluation mode on purpose.
+        warnings.filterwarnings("ignore", message=".*in eval mode at the start of training.*")
         # Lightning 2.6 asks torch 2.13 by an old name.
         warnings.filterwarnings("ignore", message=".*LeafSpec.*")
         yield

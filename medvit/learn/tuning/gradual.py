@@ -15,11 +15,14 @@ from medvit.learn.tuning.frozen import train_only
 from medvit.learn.tuning.tuned import Tuned, TuningOptions
 from medvit.models.heads.classify import DefectClassifier
 
+MANY = 1_000_000
+"""Epochs of a training so long that its first epoch opens the head alone."""
+
 
 def tune(net: DefectClassifier, options: TuningOptions) -> Tuned:
     """Open the head alone; the observer opens the rest while the training goes on."""
     opening = Opening(net, open_after=options.open_after)
-    opening.open_for(0, epochs=2)
+    opening.open_for(0, epochs=MANY)
     return Tuned(observers=(opening,))
 
 
