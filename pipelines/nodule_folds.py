@@ -136,11 +136,7 @@ def search_held_out(
 def write_truth(folder: Path, scans: Sequence[AnnotatedScan]) -> None:
     """Write the tables of nodules, of ignored findings and of scans beside `predictions.csv`."""
     for name, kind in ((ANNOTATIONS, "nodules"), (EXCLUDED, "ignored")):
-        rows = [
-            (scan.name, *(f"{value:.9g}" for value in row))
-            for scan in scans
-            for row in getattr(scan, kind).tolist()
-        ]
+        rows = [(scan.name, *row) for scan in scans for row in getattr(scan, kind).tolist()]
         atomic.write_text(folder / name, _table(FINDING_COLUMNS, rows))
     atomic.write_text(folder / SERIES, _table(("seriesuid",), [(scan.name,) for scan in scans]))
 
