@@ -8,7 +8,10 @@ is the operations that the result needs over the rate of a large matrix product.
 from __future__ import annotations
 
 import argparse
+import contextlib
+import io
 import json
+import resource
 import subprocess
 import sys
 import time
@@ -19,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from claims import Claim, write_claims
+from claims import RESULTS, Claim, write_claims
 from monai.networks.nets.swin_unetr import SwinTransformer
 from torch import Tensor, nn
 
@@ -62,7 +65,7 @@ JOBS = (
         Job(side, window, "bf16")
         for side, window in ((64, 7), (96, 7), (96, 6), (128, 7), (128, 8))
     ),
-    *(Job(side, window, records=True) for side, window in ((64, 7), (96, 7), (96, 6))),
+    *(Job(side, window, records=True) for side, window in ((64, 7), (96, 7), (96, 6), (128, 7))),
 )
 # Times as fast as MONAI eager in fp32, and as its flash path.
 TARGETS = {"fp32": (4.0, 2.0), "bf16": (8.0, None), "records": (3.0, None)}
@@ -156,10 +159,15 @@ def extra_mb(kind: str, job: Job) -> float:
     return round(status_mb("VmHWM") - before, 1)
 
 
-def extra_in_fresh_process(kind: str, job: Job) -> float:
+def extra_in_fresh_process(kind: str, job: Job) -> float | None:
+    """Return `extra_mb` as a process of its own finds it; None where memory does not suffice."""
     command = [sys.executable, __file__, "--memory", kind, json.dumps(asdict(job))]
-    printed = subprocess.run(command, check=True, capture_output=True, text=True).stdout
-    return float(printed.splitlines()[-1])
+    done = subprocess.run(command, check=False, capture_output=True, text=True)
+    if "allocate memory" in done.stderr:
+        return None
+    if done.returncode:
+        raise subprocess.CalledProcessError(done.returncode, command, done.stdout, done.stderr)
+    return float(done.stdout.splitlines()[-1])
 
 
 def measure(job: Job, rounds: int, rates: dict[str, float]) -> Row:
@@ -168,19 +176,20 @@ def measure(job: Job, rounds: int, rates: dict[str, float]) -> Row:
     x = torch.randn(1, 1, job.side, job.side, job.side)
     # MONAI's flash path is bypassed where gradients are on.
     kinds = ("ours", "eager") if job.records else ("ours", "eager", "flash")
-    nets = {kind: build(kind, job.window) for kind in kinds}
     jobs = {kind: job if kind == "ours" else plain for kind in kinds}
+    extra = {kind: extra_in_fresh_process(kind, jobs[kind]) for kind in kinds}
+    nets = {kind: build(kind, job.window) for kind in kinds if extra[kind] is not None}
     row = seconds_in_turns(
-        {kind: partial(once, nets[kind], x, jobs[kind]) for kind in kinds},
-        rounds,
+        {kind: partial(once, net, x, jobs[kind]) for kind, net in nets.items()}, rounds
     )
-    for kind in kinds:
-        row[kind]["extra_mb"] = extra_in_fresh_process(kind, jobs[kind])
+    for kind in nets:
+        row[kind]["extra_mb"] = extra[kind]
     ours = nets["ours"]
     needed = operations(ours, job.side) * (3 if job.records else 1)  # type: ignore[arg-type]
     floor = needed / rates[job.dtype]
     return {
         **row,
+        "does_not_fit": [kind for kind in kinds if kind not in nets],
         "gflop": round(needed / 1e9, 1),
         "floor_seconds": round(floor, 4),
         "gap": round(row["ours"]["seconds"] / floor, 2),
@@ -201,6 +210,8 @@ def claims_of(job: Job, row: Row) -> Iterator[Claim]:
                 round(rival / factor, 4) if factor else None,
                 larger_is_better=False,
             )
+    if "eager" not in row:
+        return
     rival = row["eager"]["extra_mb"]
     yield Claim(
         f"extra memory of {job.name}",
@@ -212,7 +223,7 @@ def claims_of(job: Job, row: Row) -> Iterator[Claim]:
 def claim_of_own_window(rows: dict[str, Row]) -> Iterator[Claim]:
     """Compare the window that needs no padding with MONAI's usual one."""
     own, usual, factor = OWN_WINDOW
-    if own.name in rows and usual.name in rows:
+    if own.name in rows and "eager" in rows.get(usual.name, {}):
         rival = rows[usual.name]["eager"]["seconds"]
         yield Claim(
             own.name,
@@ -245,27 +256,53 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--sides", type=int, nargs="+", default=[64, 96, 128])
+    parser.add_argument("--keep", action="store_true", help="keep what the results file has")
+    parser.add_argument("--most-gib", type=float, default=24.0, help="memory of each process")
     parser.add_argument("--memory", nargs=2, metavar=("KIND", "JOB"), help=argparse.SUPPRESS)
     given = parser.parse_args()
     if given.memory:
         print(extra_mb(given.memory[0], Job(**json.loads(given.memory[1]))))
         return
+    limit_memory(given.most_gib)
     rates = matrix_rates()
-    rows = {}
+    rows = kept_rows() if given.keep else {}
     for job in (job for job in JOBS if job.side in given.sides):
-        rows[job.name] = measure(job, given.rounds, rates)
+        rows[job.name] = {**measure(job, given.rounds, rates), "rounds": given.rounds}
         print(job.name, json.dumps(rows[job.name]), flush=True)
+        with contextlib.redirect_stdout(io.StringIO()):  # told once, at the end
+            write(rows, rates)
+    write(rows, rates, detector_on_one_tile=detector(given.rounds))
+
+
+def kept_rows() -> dict[str, Row]:
+    """Return the rows of the results file, if there is one."""
+    path = RESULTS / "swin3d.json"
+    rows: dict[str, Row] = {}
+    if path.is_file():
+        rows = json.loads(path.read_text(encoding="utf-8"))["rows"]
+    return rows
+
+
+def write(rows: dict[str, Row], rates: dict[str, float], **more: Any) -> None:
+    """Write the results file with the rows that there are."""
     jobs = {job.name: job for job in JOBS}
-    claims = [claim for name, row in rows.items() for claim in claims_of(jobs[name], row)]
+    claims = [
+        claim for name, row in rows.items() if name in jobs for claim in claims_of(jobs[name], row)
+    ]
     write_claims(
         "swin3d",
         [*claims, *claim_of_own_window(rows)],
         threads=torch.get_num_threads(),
-        rounds=given.rounds,
         gflop_a_second={name: round(rate / 1e9, 1) for name, rate in rates.items()},
-        detector_on_one_tile=detector(given.rounds),
+        **more,
         rows=rows,
     )
+
+
+def limit_memory(most_gib: float) -> None:
+    """Let an allocation beyond this fail, here and in the processes that measure memory."""
+    most = int(most_gib * 2**30)
+    resource.setrlimit(resource.RLIMIT_DATA, (most, most))
 
 
 if __name__ == "__main__":

@@ -17,6 +17,7 @@ from apps.cli import (
     demo,
     doctor,
     evaluate,
+    export,
     identity,
     inspect,
     models,
@@ -50,6 +51,7 @@ for group in (
     phantom,
     training,
     evaluate,
+    export,
     models,
     doctor,
 ):

@@ -1,8 +1,9 @@
-"""Networks of volumes as ONNX files, and a check that they give the same numbers."""
+"""Networks as ONNX files, and a check that they give the same numbers."""
 
 from __future__ import annotations
 
 import importlib.util
+import logging
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +18,13 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-INPUT = "volume"
+INPUT = "input"
+CPU = "CPUExecutionProvider"
+TENSORRT = "TensorrtExecutionProvider"
+PROVIDER_HINTS = {
+    TENSORRT: "TensorRT needs an NVIDIA GPU, TensorRT's libraries and the onnxruntime-gpu package; "
+    "use --format onnx without them"
+}
 MOST_DIFFERENCE = 1e-4
 MOST_RELATIVE = 1e-3
 TRACED_BATCH = 2
@@ -53,13 +60,30 @@ class _Tupled(nn.Module):
         return (out,) if isinstance(out, Tensor) else tuple(out)
 
 
-def export_onnx(network: nn.Module, path: Path, *, shape: tuple[int, ...]) -> tuple[str, ...]:
-    """Write a network as ONNX with a fixed volume and a free batch.
+def trace(
+    network: nn.Module, *, shape: tuple[int, ...]
+) -> tuple[torch.export.ExportedProgram, tuple[str, ...]]:
+    """Return a network as a program with a fixed input and a free batch, and its outputs' names.
 
     Args:
-        network: Takes (n, c, z, y, x); returns a tensor, a list or a named tuple of them.
+        shape: Shape of an input without the batch.
+    """
+    network.eval()
+    sample = torch.rand(TRACED_BATCH, *shape, generator=torch.Generator().manual_seed(0))
+    batch = torch.export.Dim("batch", min=1)
+    with torch.no_grad():
+        names = _names(network(sample))  # also fills caches that must not hold traced tensors
+        program = torch.export.export(_Tupled(network), (sample,), dynamic_shapes=({0: batch},))
+    return program, names
+
+
+def export_onnx(network: nn.Module, path: Path, *, shape: tuple[int, ...]) -> tuple[str, ...]:
+    """Write a network as ONNX with a fixed input and a free batch.
+
+    Args:
+        network: Takes (n, *shape); returns a tensor, a list or a named tuple of them.
         path: The file to write, with the weights inside.
-        shape: Shape (c, z, y, x) of a volume.
+        shape: Shape of an input without the batch, such as (c, z, y, x).
 
     Returns:
         Names of the outputs: the fields of a named tuple, or `map0`, `map1` and so on.
@@ -67,13 +91,11 @@ def export_onnx(network: nn.Module, path: Path, *, shape: tuple[int, ...]) -> tu
     Raises:
         ConfigError: If the `export` extra is not installed.
     """
-    _needs("onnx", "onnxscript")
-    network.eval()
-    sample = torch.rand(TRACED_BATCH, *shape, generator=torch.Generator().manual_seed(0))
-    batch = torch.export.Dim("batch", min=1)
+    needs("onnx", "onnxscript")
+    program, names = trace(network, shape=shape)
+    # It warns of operators of a package that no network here uses.
+    logging.getLogger("torch.onnx._internal.exporter._registration").setLevel(logging.ERROR)
     with torch.no_grad():
-        names = _names(network(sample))  # also fills caches that must not hold traced tensors
-        program = torch.export.export(_Tupled(network), (sample,), dynamic_shapes=({0: batch},))
         exported = torch.onnx.export(
             program,
             dynamo=True,
@@ -108,15 +130,15 @@ def check_parity(network: nn.Module, path: Path, batches: Iterable[Tensor]) -> P
             expected = _Tupled(network.eval())(x)
         found = run_session(session, x)
         distances += [
-            (*_distance(wanted, torch.from_numpy(value)), name)
+            (*distance(wanted, torch.from_numpy(value)), name)
             for wanted, (name, value) in zip(expected, found.items(), strict=True)
         ]
         sizes.append(len(x))
     if not distances:
         msg = f"{path.name}: nothing to compare, and an export that was not compared is refused"
         raise GateRefusedError(msg, hint="give at least one batch of volumes")
-    difference, relative, name = max(distances, key=_excess)
-    if _excess((difference, relative, name)) > 1:
+    difference, relative, name = max(distances, key=lambda found: excess(*found[:2]))
+    if excess(difference, relative) > 1:
         msg = (
             f"{path.name}: output {name} differs by {difference:.2e} from the source "
             f"({relative:.2e} of its range), but at most {MOST_DIFFERENCE:.0e} is let through"
@@ -125,29 +147,44 @@ def check_parity(network: nn.Module, path: Path, batches: Iterable[Tensor]) -> P
     return Parity(sum(sizes), tuple(sizes), difference, relative)
 
 
-def _excess(distance: tuple[float, float, str]) -> float:
+def excess(difference: float, relative: float) -> float:
     """Return how many times the tolerance an output is off; the milder bound counts."""
-    return min(distance[0] / MOST_DIFFERENCE, distance[1] / MOST_RELATIVE)
+    return min(difference / MOST_DIFFERENCE, relative / MOST_RELATIVE)
 
 
-def open_session(path: Path, *, threads: int = 0) -> Any:
-    """Return an onnxruntime session on the CPU; `threads` 0 leaves their number to it."""
-    _needs("onnxruntime")
+def open_session(path: Path, *, threads: int = 0, provider: str = CPU) -> Any:
+    """Return an onnxruntime session; `threads` 0 leaves their number to it.
+
+    Raises:
+        ConfigError: If onnxruntime is not installed, or was built without the provider.
+    """
+    require_provider(provider)
     import onnxruntime  # noqa: PLC0415 - belongs to an extra
 
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
-    return onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+    return onnxruntime.InferenceSession(path, options, providers=[provider])
+
+
+def require_provider(provider: str) -> None:
+    """Refuse to go on without onnxruntime, or without what it computes on."""
+    needs("onnxruntime")
+    import onnxruntime  # noqa: PLC0415 - belongs to an extra
+
+    there = onnxruntime.get_available_providers()
+    if provider not in there:
+        msg = f"onnxruntime has no {provider} here, only {', '.join(there)}"
+        raise ConfigError(msg, hint=PROVIDER_HINTS.get(provider, ""))
 
 
 def run_session(session: Any, x: Tensor) -> dict[str, NDArray[np.float32]]:
     """Return the outputs of an exported network by name."""
     names = [output.name for output in session.get_outputs()]
-    values = session.run(names, {INPUT: x.numpy()})
+    values = session.run(names, {session.get_inputs()[0].name: x.numpy()})
     return dict(zip(names, values, strict=True))
 
 
-def _distance(expected: Tensor, found: Tensor) -> tuple[float, float]:
+def distance(expected: Tensor, found: Tensor) -> tuple[float, float]:
     """Return the largest difference and its share of the range; infinite if not comparable."""
     if expected.shape != found.shape or not torch.isfinite(found).all():
         return float("inf"), float("inf")
@@ -162,7 +199,8 @@ def _names(outputs: Any) -> tuple[str, ...]:
     return fields or tuple(f"map{level}" for level in range(len(outputs)))
 
 
-def _needs(*packages: str) -> None:
+def needs(*packages: str) -> None:
+    """Refuse to go on without packages of the `export` extra."""
     missing = [name for name in packages if importlib.util.find_spec(name) is None]
     if missing:
         msg = f"ONNX export needs {' and '.join(missing)}, not installed"
