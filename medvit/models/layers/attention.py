@@ -60,7 +60,7 @@ def _runs(biases: Sequence[Tensor], counts: Sequence[int]) -> Iterator[tuple[sli
 
 def _attend(qkv: Tensor, filler: Tensor, bias: Tensor, count: int) -> Tensor:
     """Attend in boxes of one kind, whose tokens are (b, m*n, 3c)."""
-    b = len(qkv)
+    b = qkv.shape[0]  # len() would fix the batch of a traced graph
     heads, n, keys = bias.shape
     boxes = qkv.reshape(b * count, n, -1)
     if keys > n:
