@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from medvit.data.nodule_crops import HIGH_HU, LOW_HU
+from medvit.metrics.froc import Annotation, FrocResult, ScanMatches, froc_of, match_scans
+from medvit.metrics.luna16_csv import read_marks
 from medvit.models.weights import Architecture
 from pipelines.nodule_evaluation import Trial, measure, phantom_trial, threshold_at
 
 if TYPE_CHECKING:
+    from medvit.data.annotated import AnnotatedScan
     from medvit.learn.fit import FitResult
     from medvit.models.heads.centre import NoduleDetector
     from pipelines.nodule_config import NoduleConfig
@@ -22,20 +26,36 @@ LOWEST_THRESHOLD = 0.1
 
 
 def card_fields(
-    config: NoduleConfig, detector: NoduleDetector, result: FitResult
+    config: NoduleConfig,
+    detector: NoduleDetector,
+    result: FitResult,
+    *,
+    held_out: tuple[Path, Sequence[AnnotatedScan]],
 ) -> dict[str, Any]:
-    """Return the fields of `ModelCard`, measured on the config's validation phantoms."""
+    """Return the fields of `ModelCard`, measured on what was held out.
+
+    Args:
+        config: Of the training.
+        detector: What came of it.
+        result: How it ended.
+        held_out: Folder of the run, where `predictions.csv` lies, and the annotated scans
+            they are of. Where there are none, validation phantoms are searched.
+    """
     first = config.data.phantom_seed + config.data.phantoms
     seeds = range(first, first + config.data.validation_phantoms)
     trials: list[Callable[[], Trial]] = [partial(phantom_trial, seed) for seed in seeds]
     metrics: dict[str, Any] = {"epochs": result.epochs, "cut_short": result.cut_short}
     threshold = 0.5
-    if trials:
+    if held_out[1]:
+        scored, matches = held_out_froc(*held_out)
+        threshold = threshold_at(matches, fp_per_scan=OPERATING_FP_PER_SCAN)
+        metrics["held_out_scans"] = asdict(scored)
+    elif trials:
         outcome = measure(detector, trials)
         threshold = threshold_at(outcome.matches, fp_per_scan=OPERATING_FP_PER_SCAN)
         metrics["validation_phantoms"] = asdict(outcome.froc)
     settings = config.model_dump(mode="json")
-    settings["data"]["root"] = None if config.data.root is None else "given"
+    _hide_folders(settings["data"])
     return {
         "task": "nodule",
         "architecture": Architecture(
@@ -51,6 +71,30 @@ def card_fields(
         },
         "metrics": metrics,
     }
+
+
+def held_out_froc(
+    folder: Path, scans: Sequence[AnnotatedScan]
+) -> tuple[FrocResult, list[ScanMatches]]:
+    """Score the predictions of a run on the scans that it held out."""
+    from pipelines.nodule_folds import PREDICTIONS
+
+    nodules, ignored = (
+        [Annotation(scan.name, *row) for scan in scans for row in getattr(scan, kind).tolist()]
+        for kind in ("nodules", "ignored")
+    )
+    names = [scan.name for scan in scans]
+    marks = read_marks(folder / PREDICTIONS)
+    matches = match_scans(marks, nodules, excluded=ignored, series=names)
+    return froc_of(matches), list(matches)
+
+
+def _hide_folders(data: dict[str, Any]) -> None:
+    """Keep only whether a folder was given: where data lie is nobody's business."""
+    for settings in (data, data["annotated"] or {}):
+        for name in ("root", "annotations", "excluded", "patients", "lock"):
+            if settings.get(name) is not None:
+                settings[name] = "given"
 
 
 def card_text(card: dict[str, Any]) -> str:
@@ -75,20 +119,26 @@ def card_text(card: dict[str, Any]) -> str:
         f"{metrics['epochs']} epochs of {card['training']['train']['crops_per_epoch']} crops, "
         "nodules drawn anew in each.",
         f"- Marks are reported from probability {card['thresholds']['probability']}: "
-        f"{OPERATING_FP_PER_SCAN:g} false marks a scan on validation phantoms.",
+        f"{OPERATING_FP_PER_SCAN:g} false marks a scan on what was held out.",
     ]
+    if data["annotated"] is not None:
+        lines.append(f"- Annotated scans, format {data['annotated']['format']}.")
     if metrics["cut_short"]:
         lines.append("- **Cut short** by train.max_minutes: it may do worse than usual.")
-    if "validation_phantoms" in metrics:
-        lines += ["", *_figures(metrics["validation_phantoms"])]
+    for name, title in (
+        ("validation_phantoms", "Validation phantoms"),
+        ("held_out_scans", "Held-out scans"),
+    ):
+        if name in metrics:
+            lines += ["", *_figures(metrics[name], title)]
     return "\n".join([*lines, ""])
 
 
-def _figures(froc: dict[str, Any]) -> list[str]:
+def _figures(froc: dict[str, Any], title: str) -> list[str]:
     rates = " | ".join(f"{rate:g}" for rate in froc["fp_per_scan"])
     values = " | ".join(f"{value:.3f}" for value in froc["sensitivity"])
     return [
-        f"## Validation phantoms ({froc['n_scans']} scans, {froc['n_annotations']} nodules)",
+        f"## {title} ({froc['n_scans']} scans, {froc['n_annotations']} nodules)",
         "",
         f"| false marks a scan | {rates} | CPM |",
         "|---" * (len(froc["fp_per_scan"]) + 2) + "|",

@@ -127,6 +127,9 @@ class TrainSettings(Settings):
         0.25, ge=0, le=1, description="share of crops that go back to false marks; 0: none"
     )
     lookouts: int = Field(64, ge=1, description="crops searched for false marks after each epoch")
+    validate_every: int = Field(
+        5, ge=0, description="epochs between searches of validation scans; 0: only at the end"
+    )
     progressive: tuple[PhaseSettings, ...] = Field((), description="coarse phases first; none: off")
 
     @model_validator(mode="after")

@@ -110,7 +110,7 @@ def _shares(
         return ()
     counts = [1 + len(background.nodules) for background in annotated]
     together = annotated_share if others else 1.0
-    shares = [(1 - together) / others] * others if others else []
+    shares = [(1 - together) / max(others, 1)] * others if others else []
     return (*shares, *(together * count / sum(counts) for count in counts))
 
 

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from medvit.errors import ConfigError
 from medvit.workspace import Workspace
-from pipelines.nodule_batches import nodule_batches, observers_of
+from pipelines.nodule_batches import known_scans, nodule_batches, observers_of
 from pipelines.nodule_config import SPACING_MM, NoduleConfig, TrainSettings
 from pipelines.progressive_config import PhaseSettings
 from pipelines.training_run import close_run, find_weights, open_run, register
 
 if TYPE_CHECKING:
+    from medvit.data.annotated import AnnotatedScan
     from medvit.learn.fit import FitSettings, Precision, Progress
     from medvit.models.heads.centre import NoduleDetector
     from medvit.models.swin3d import Merging, Swin3d
@@ -31,38 +34,74 @@ WHOLE = PhaseSettings(spacing_mm=SPACING_MM, share=1.0)
 def run(
     config: NoduleConfig, workspace: Workspace, *, progress: Progress | None = None
 ) -> dict[str, Any]:
-    """Train, measure on validation phantoms, register, and return `{"run", "model", "metrics"}`.
+    """Train, measure on what was held out, register, and return `{"run", "model", "metrics"}`.
 
-    A run that was interrupted goes on when it is asked for again.
+    A run that was interrupted goes on when it is asked for again. With annotated scans the
+    run folder gets `predictions.csv` of the held-out fold; with `data.annotated.fold=all`
+    each fold is trained in turn, see `pipelines.nodule_folds`.
 
     Raises:
         ConfigError: If a scan named in the config is not below `data.root`.
+        InputError: If annotated scans break a rule, before anything is trained.
     """
+    from pipelines.nodule_folds import run_folds
+
+    if config.data.annotated is not None and config.data.annotated.fold == "all":
+        one = partial(_train_one, workspace=workspace, progress=progress)
+        return run_folds(config, workspace, train_one=one)
+    return _train_one(config, workspace=workspace, progress=progress)
+
+
+def _train_one(
+    config: NoduleConfig, *, workspace: Workspace, progress: Progress | None
+) -> dict[str, Any]:
+    """Train one detector."""
+    from medvit.io.scratch import Scratch
     from medvit.learn.fit import fit
     from medvit.learn.nodules import NoduleObjective
     from pipelines.nodule_card import card_fields, card_text
+    from pipelines.nodule_folds import search_held_out
 
-    train = config.train
-    batches, draws = nodule_batches(config, workspace)
+    annotated, held_out = _annotated(config, workspace)
+    batches, draws = nodule_batches(config, workspace, annotated=annotated)
+    known = known_scans(config, workspace, held_out)
     folder = open_run(workspace, "train", config)
     detector, parents = build_detector(config, workspace)
-    objective = NoduleObjective(detector)
-    settings = _fit_settings(train)
     result = fit(
-        objective,
+        NoduleObjective(detector),
         batches,
-        settings=settings,
+        settings=_fit_settings(config.train),
         folder=folder,
         progress=progress,
-        observers=observers_of(train, batches, draws),
+        observers=observers_of(config, batches, draws, known=known),
     )
-    fields = card_fields(config, detector.eval(), result) | {"parents": parents}
+    detector.eval().to(result.device)
+    if held_out:
+        scratch = Scratch.below(workspace.cache)
+        search_held_out(detector, held_out, folder=folder, scratch=scratch)
+    fields = card_fields(config, detector, result, held_out=(folder, held_out))
+    fields |= {"parents": parents}
     card = register(
-        workspace, detector, name=config.model.name, card=fields, readme=card_text(fields)
+        workspace, detector.cpu(), name=config.model.name, card=fields, readme=card_text(fields)
     )
     crops = result.epochs * config.train.crops_per_epoch
-    counts = {"phantoms": config.data.phantoms, "crops": crops}
+    counts = {"phantoms": config.data.phantoms, "scans": len(annotated), "crops": crops}
     return close_run(folder, config, card=card, result=result, counts=counts)
+
+
+def _annotated(
+    config: NoduleConfig, workspace: Workspace
+) -> tuple[Sequence[AnnotatedScan], Sequence[AnnotatedScan]]:
+    """Return annotated scans to train on, and those of the fold that is held out."""
+    from medvit.io.scratch import Scratch
+    from pipelines.annotated_data import annotated_scans
+
+    settings = config.data.annotated_settings
+    if settings is None:
+        return (), ()
+    data = annotated_scans(settings, scratch=Scratch.below(workspace.cache))
+    (fold,) = settings.held_out
+    return data.folds.split(data.scans, fold)
 
 
 def build_detector(

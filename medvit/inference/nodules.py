@@ -13,6 +13,7 @@ from torch import nn
 
 from medvit.errors import ModelError
 from medvit.geometry import index_to_lps, lps_to_index
+from medvit.inference.flips import MirroredViews
 from medvit.inference.marks import Marks
 from medvit.inference.nms import suppress_near
 from medvit.inference.score_map import blended_marks, marks_of_tile
@@ -50,6 +51,8 @@ class NoduleSettings:
         effort: How much of the lungs is looked at, see `medvit.tiles.progressive`.
         min_probability: Marks below it are no candidates.
         max_marks: At most so many nodules a scan, the most probable ones.
+        views: Mirrored views of each tile whose maps are averaged: 1, 2, 4 or 8. Time grows
+            with them, memory does not.
     """
 
     spacing_mm: float = 1.0
@@ -58,6 +61,7 @@ class NoduleSettings:
     effort: Effort = "balanced"
     min_probability: float = 0.1
     max_marks: int = 100
+    views: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,6 +174,8 @@ def detect_nodules(  # noqa: PLR0913
     if model.training:
         msg = f"{type(model).__name__} is in training mode; call .eval() before a scan"
         raise ValueError(msg)
+    if settings.views > 1:
+        model = MirroredViews(model, views=settings.views)
     coarse = pyramid.level_for(COARSE_MM)
     lungs = lungs or find_lungs(coarse)
     region = lungs.region()
