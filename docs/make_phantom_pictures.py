@@ -116,7 +116,7 @@ def _planes(seed: int, slice_mm: float) -> list[Grey]:
 
 def _height(phantom: Phantom) -> int:
     z_mm, y_mm, _ = phantom.spacing_mm
-    return int(round(len(phantom.hu) * z_mm / y_mm))
+    return round(len(phantom.hu) * z_mm / y_mm)
 
 
 def _lung(rng: np.random.Generator) -> Floats:
