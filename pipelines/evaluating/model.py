@@ -125,15 +125,20 @@ def _judge(
     progress: Progress | None,
 ) -> list[JudgedImage]:
     """Return what the model says of each image; chunk by chunk."""
-    from medvit.data.surface import load_grey_images
+    from medvit.data.surface import load_images
     from medvit.learn.classify import predict_logits
 
-    side_px = int(card.preprocessing["side_px"])
+    how = card.preprocessing
     temperature = float(card.calibration.get("temperature", 1.0))
     images: list[JudgedImage] = []
     for start in range(0, len(rows), CHUNK):
         part = rows[start : start + CHUNK]
-        pixels = load_grey_images(root, [row.path for row, _ in part], side_px=side_px)
+        pixels = load_images(
+            root,
+            [row.path for row, _ in part],
+            side_px=int(how["side_px"]),
+            channels=how.get("channels", "grey"),
+        )
         logits = predict_logits(net, pixels).double()
         if logits.shape[1:] != (len(card.classes),):
             msg = f"{card.reference}: {len(card.classes)} scores an image are expected, got "

@@ -87,6 +87,30 @@ def test_more_than_100_boxes_of_a_class_are_cut(tmp_path: Path) -> None:
     assert score_class(matches, coco_ap).ap50 == judged.stats[1] == 0.0
 
 
+def test_of_two_equally_near_boxes_the_last_is_taken(tmp_path: Path) -> None:
+    coco, _ = random_coco(np.random.default_rng(0), images=1, classes=1)
+    coco["annotations"] = [
+        {
+            "id": n,
+            "image_id": 3,
+            "category_id": 1,
+            "bbox": [x, 0, 10, 10],
+            "area": 100,
+            "iscrowd": 0,
+        }
+        for n, x in ((1, 0), (2, 4))
+    ]
+    # The first box is as near to either; what it leaves decides about the second.
+    results = [
+        {"image_id": 3, "category_id": 1, "bbox": [x, 0, 10, 10], "score": score}
+        for x, score in ((2, 0.9), (4, 0.8))
+    ]
+    (matches,) = scores_of(tmp_path, coco, results)["all"]
+    assert matches.is_hit[0].tolist() == [True, False]
+    recall = pycocotools_eval(coco, results).eval["recall"][:, 0, 0, 2]
+    np.testing.assert_allclose(score_class(matches, coco_ap).recall, recall)
+
+
 def test_iou_by_hand() -> None:
     predicted = np.array([[0.0, 0, 4, 4], [10, 10, 2, 2], [4, 0, 4, 4]])
     true = np.array([[2.0, 0, 4, 4], [0, 0, 8, 8]])

@@ -99,6 +99,11 @@ def test_a_mark_on_the_surface_misses() -> None:
     assert result.false_positives == 1
 
 
+def test_a_mark_on_a_nodule_is_a_hit_even_within_an_excluded_finding() -> None:
+    result = froc([mark("a", 0, 0.9)], [nodule("a", 0)], excluded=[nodule("a", 1)])
+    assert (result.true_positives, result.ignored_excluded, result.false_positives) == (1, 0, 0)
+
+
 def test_ties_at_the_limit_of_100_marks_all_go() -> None:
     marks = [mark("a", 100 + i, 0.5) for i in range(60)] + [mark("a", 0, 0.9)] * 50
     result = froc(marks, [nodule("a", 0)])

@@ -78,4 +78,5 @@ def test_turned_axes_are_told_apart(places: list[tuple[float, float, float]], sa
 
 def test_a_weak_detector_is_no_mistake_of_axes() -> None:
     assert notes_on([(0, 0, 0), (1, 1, 1)]) == []
-    assert notes_on([(60, -30, 10), (40, -55, 20)]) == []  # only one of two gains
+    assert notes_on([(60, -30, 10), (40, -55, 20)]) == []  # only one of two is missed
+    assert notes_on([(-60, 30, 10), (1, 1, 1)]) == []  # only one of two gains
