@@ -1,7 +1,7 @@
 """A step that changes chunks of tokens by themselves, in place or with its gradient.
 
-For the gradient only the tokens before the step are kept: the backward pass takes
-the step again, chunk by chunk, while all that belongs to a chunk is in the cache.
+For the gradient the tokens before the step are kept, and what the step itself keeps: the
+backward pass takes the step again, chunk by chunk, while all of a chunk is in the cache.
 """
 
 from __future__ import annotations
@@ -56,21 +56,21 @@ class _InChunks(torch.autograd.Function):
         return None, None, grad_x, *(leaf.grad for leaf in leaves)
 
 
-def linear_unread(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-    """Return a linear layer's answer for its gradient alone: the values are arbitrary."""
-    out: Tensor = _LinearUnread.apply(x, weight, bias)  # type: ignore[no-untyped-call]
+def linear_known(x: Tensor, weight: Tensor, bias: Tensor, known: Tensor) -> Tensor:
+    """Return `known` for what a linear layer gives; the gradients are the layer's."""
+    out: Tensor = _LinearKnown.apply(x, weight, bias, known)  # type: ignore[no-untyped-call]
     return out
 
 
-class _LinearUnread(torch.autograd.Function):
+class _LinearKnown(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, x: Tensor, weight: Tensor, _bias: Tensor) -> Tensor:
+    def forward(ctx: Any, x: Tensor, weight: Tensor, _bias: Tensor, known: Tensor) -> Tensor:
         ctx.save_for_backward(x, weight)
-        return x.new_empty(*x.shape[:-1], len(weight))
+        return known.view_as(known)
 
     @staticmethod
     @torch.autograd.function.once_differentiable
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         x, weight = ctx.saved_tensors
         rows = grad.flatten(0, -2)
-        return grad @ weight, rows.T @ x.flatten(0, -2), rows.sum(0)
+        return grad @ weight, rows.T @ x.flatten(0, -2), rows.sum(0), None

@@ -14,7 +14,7 @@ from torch.nn import functional as F  # noqa: N812
 
 from medvit.models.layers.attention import attend_in_boxes, wide_dtype
 from medvit.models.layers.drop_path import DropPath
-from medvit.models.layers.in_chunks import in_chunks, linear_unread
+from medvit.models.layers.in_chunks import in_chunks, linear_known
 from medvit.models.layers.windows import Chunk, Kind, cut_chunks
 
 Padding = Literal["masked", "monai"]
@@ -89,6 +89,17 @@ class BlockWeights(NamedTuple):
     fc2_bias: Tensor
 
 
+class Known(NamedTuple):
+    """What a chunk's forward pass found: qkv (b, t, 3c), attention's answer, the MLP's inside."""
+
+    qkv: Tensor | None
+    seen: Tensor | None
+    inner: Tensor | None
+
+
+NOTHING = Known(None, None, None)
+
+
 class SwinBlock(nn.Module):
     """Windowed attention and an MLP, both residual, both normalised first."""
 
@@ -105,29 +116,31 @@ class SwinBlock(nn.Module):
         """Transform the tokens (b, n, c) of a grid; overwrites them where gradients are off."""
         weights = self._weights(x.device.type)
         keeps = self._draw_keeps(x)
-        # What attention gave, for the backward pass: it costs more time than room.
-        seen_before: dict[Chunk, Tensor] | None = {} if torch.is_grad_enabled() else None
+        # What costs more time than room, kept for the backward pass.
+        kept: dict[Chunk, Known] | None = {} if torch.is_grad_enabled() else None
 
         def step(piece: Tensor, chunk: Chunk, given: Sequence[Tensor]) -> Tensor:
             own, biases = BlockWeights(*given[: len(weights)]), given[len(weights) :]
             y = layer_norm(piece, own.norm1, own.norm1_bias).to(own.qkv.dtype)
-            known = seen_before.get(chunk) if seen_before else None
-            qkv = F.linear(y, own.qkv, own.qkv_bias).to(wide_dtype(y))  # (b, t, 3c)
+            known = kept.pop(chunk, NOTHING) if kept else NOTHING
+            qkv = _linear(y, own.qkv, own.qkv_bias, known.qkv)  # (b, t, 3c)
+            wide = qkv.to(wide_dtype(y))
             seen = attend_in_boxes(
-                qkv,
-                own.qkv_bias.to(qkv.dtype),  # what the layer makes of padding
+                wide,
+                own.qkv_bias.to(wide.dtype),  # what the layer makes of padding
                 [biases[kind] for kind, _ in chunk.parts],
                 [count for _, count in chunk.parts],
-                known=known,
+                known=known.seen,
             )
-            if seen_before is not None and not torch.is_grad_enabled():
-                seen_before[chunk] = seen
-            seen = seen.to(y.dtype)
-            piece = _add(piece, F.linear(seen, own.proj, own.proj_bias), keeps[0])
+            narrow = seen.to(y.dtype)
+            piece = _add(piece, F.linear(narrow, own.proj, own.proj_bias), keeps[0])
             y = layer_norm(piece, own.norm2, own.norm2_bias).to(own.fc1.dtype)
-            hidden = F.gelu(F.linear(y, own.fc1, own.fc1_bias))
-            last = F.linear if known is None else linear_unread
-            return _add(piece, last(hidden, own.fc2, own.fc2_bias), keeps[1])
+            inner = _linear(y, own.fc1, own.fc1_bias, known.inner)  # (b, t, 4c)
+            if kept is not None and not torch.is_grad_enabled():
+                kept[chunk] = Known(qkv, seen, inner)
+            # The backward pass does not look at what the block gives.
+            unread = None if known.inner is None else torch.empty_like(piece, dtype=y.dtype)
+            return _add(piece, _linear(F.gelu(inner), own.fc2, own.fc2_bias, unread), keeps[1])
 
         chunks = cut_chunks(kinds, most_tokens=_most_tokens(x))
         with torch.autocast(x.device.type, enabled=False):
@@ -157,6 +170,10 @@ class SwinBlock(nn.Module):
 def layer_norm(x: Tensor, weight: Tensor | None = None, bias: Tensor | None = None) -> Tensor:
     """Normalise over the last axis."""
     return F.layer_norm(x, x.shape[-1:], weight, bias)
+
+
+def _linear(x: Tensor, weight: Tensor, bias: Tensor, known: Tensor | None) -> Tensor:
+    return F.linear(x, weight, bias) if known is None else linear_known(x, weight, bias, known)
 
 
 def _add(x: Tensor, branch: Tensor, keep: Tensor | None) -> Tensor:
