@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from torch import nn
 
     from medvit.export.parity import Parity
-    from medvit.export.sidecar import Format, Sidecar
+    from medvit.export.sidecar import Format, GreyInput, HuInput, Rule, Sidecar
     from medvit.models.weights import ModelCard
     from pipelines.parity_cases import ParityCases
 
@@ -254,31 +254,22 @@ def _source_sidecar(
     Raises:
         ConfigError: If the model has no decisions to be held to, or tiles do not fit it.
     """
-    from medvit.data.nodule_crops import HIGH_HU, LOW_HU
     from medvit.export.formats import FILES
-    from medvit.export.sidecar import GreyInput, HuInput, Rule, Sidecar
-    from medvit.inference.nodules import NoduleSettings
+    from medvit.export.sidecar import GreyInput, Rule, Sidecar
 
     if card.task == "backbone":
         msg = f"{card.reference} is a backbone to start from, and has no decisions to be held to"
         raise ConfigError(msg, hint="export a nodule or defect model; see `medvit models list`")
-    stride = 0
     given: HuInput | GreyInput
-    threshold = card.thresholds.get("probability")
     if card.task == "nodule":
-        usual = NoduleSettings()
-        stride = int(cast("Any", network).stride)
-        smallest = int(getattr(cast("Any", network).backbone, "smallest_side", stride))
-        if tile_side % stride or tile_side < smallest:
-            msg = (
-                f"--tile-side must be a multiple of {stride}, at least {smallest}, got {tile_side}"
-            )
-            raise ConfigError(msg)
-        threshold = usual.min_probability if threshold is None else threshold
-        spacing_mm = float(card.preprocessing.get("spacing_mm", usual.spacing_mm))
-        given = HuInput(spacing_mm=spacing_mm, side=tile_side, low_hu=LOW_HU, high_hu=HIGH_HU)
+        given, rule = _of_detector(card, network, tile_side=tile_side)
     else:
         given = GreyInput(side_px=int(card.preprocessing["side_px"]))
+        rule = Rule(
+            classes=card.classes,
+            temperature=card.calibration.get("temperature", 1.0),
+            threshold=card.thresholds.get("probability"),
+        )
     return Sidecar(
         format=wanted,
         model=card.reference,
@@ -288,13 +279,26 @@ def _source_sidecar(
         sha256="",
         input=given,
         outputs=(),
-        rule=Rule(
-            classes=card.classes,
-            temperature=card.calibration.get("temperature", 1.0),
-            threshold=threshold,
-            stride=stride,
-        ),
+        rule=rule,
     )
+
+
+def _of_detector(card: ModelCard, network: nn.Module, *, tile_side: int) -> tuple[HuInput, Rule]:
+    """Return what a detector takes and how it decides, as `medvit scan` uses it."""
+    from medvit.data.nodule_crops import HIGH_HU, LOW_HU
+    from medvit.export.sidecar import HuInput, Rule
+    from medvit.inference.nodules import NoduleSettings
+
+    usual = NoduleSettings()
+    stride = int(cast("Any", network).stride)
+    smallest = int(getattr(cast("Any", network).backbone, "smallest_side", stride))
+    if tile_side % stride or tile_side < smallest:
+        msg = f"--tile-side must be a multiple of {stride}, at least {smallest}, got {tile_side}"
+        raise ConfigError(msg)
+    spacing_mm = float(card.preprocessing.get("spacing_mm", usual.spacing_mm))
+    threshold = card.thresholds.get("probability", usual.min_probability)
+    given = HuInput(spacing_mm=spacing_mm, side=tile_side, low_hu=LOW_HU, high_hu=HIGH_HU)
+    return given, Rule(classes=card.classes, threshold=threshold, stride=stride)
 
 
 def _cases(settings: ExportSettings, source: Sidecar, workspace: Workspace) -> ParityCases:
