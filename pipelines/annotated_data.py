@@ -229,5 +229,25 @@ def _folds(
         else deal_folds(scans, count=settings.folds)
     )
     check_patients(scans, folds)
+    _check_nodules(scans, folds, settings)
     lock_folds(settings.lock or Path(settings.root or "") / LOCK_FILE, scans, folds)
     return folds
+
+
+def _check_nodules(
+    scans: Sequence[AnnotatedScan], folds: Folds, settings: AnnotatedSettings
+) -> None:
+    """Refuse to hold out a fold that nothing can be measured on.
+
+    Raises:
+        InputError: Names the folds without a nodule.
+    """
+    from medvit.data.annotations.collected import refuse
+
+    held_out = {fold: folds.split(scans, fold)[1] for fold in settings.held_out}
+    empty = [
+        f"fold {fold} holds out {len(own)} scans without a single nodule"
+        for fold, own in held_out.items()
+        if not any(len(scan.nodules) for scan in own)
+    ]
+    refuse(empty, hint="use fewer folds, or data.annotated.fold=N for one that holds a nodule")

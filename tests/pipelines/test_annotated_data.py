@@ -190,9 +190,9 @@ def test_a_table_of_centres_is_folded_by_patient(tmp_path: Path) -> None:
 
 def test_masks_of_the_decathlon_become_nodules(tmp_path: Path) -> None:
     masks = [np.zeros((12, 14, 10), np.uint8) for _ in range(2)]
-    masks[0][3:6, 4:7, 5:8] = 1
+    masks[0][3:6, 4:7, 5:8] = masks[1][0:4, 0:4, 0:4] = 1
     data = read(write_decathlon(tmp_path, masks), format="decathlon", folds=2)
-    assert [len(scan.nodules) for scan in data.scans] == [1, 0]
+    assert [len(scan.nodules) for scan in data.scans] == [1, 1]
     assert data.scans[0].nodules[0] == pytest.approx([-8, -10, 12, (6 * 216 / np.pi) ** (1 / 3)])
 
 
@@ -213,8 +213,12 @@ def test_ignored_findings_on_absent_slices_do_no_harm(
 ) -> None:
     """Only slabs of the two scans are there; their readers looked at all of them."""
     root = shared_data / "ct" / "lidc"
+    settings: dict[str, Any] = {"format": "lidc", "folds": 2, "lock": tmp_path / "folds.json"}
+    with pytest.raises(InputError, match="fold 1 holds out 1 scans without a single nodule"):
+        read(root, fold="all", **settings)
+    assert not (tmp_path / "folds.json").exists()
     with caplog.at_level(logging.WARNING):
-        data = read(root, format="lidc", folds=2, lock=tmp_path / "folds.json")
+        data = read(root, fold=0, **settings)
     tables = shared_data / "ct" / "luna16" / "annotations_excluded.csv"
     lines = [line.split(",") for line in tables.read_text().splitlines()]
     in_slab = [
