@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from medvit.errors import ConfigError
@@ -39,7 +39,6 @@ class Start:
     parents: tuple[str, ...] = ()
     temperature: float = 1.0
     old_classes: int = 0
-    forgetting: dict[str, Any] = field(default_factory=dict)
 
 
 def start_anew(config: ClassifyConfig, workspace: Workspace, *, classes: tuple[str, ...]) -> Start:

@@ -99,7 +99,7 @@ def write_labels(path: Path, counts: Mapping[str, Mapping[str, int]]) -> None:
     axes.set_xlabel("images", fontsize=8)
     axes.set_title("labels by split", fontsize=10, loc="left")
     if len(splits) > 1:
-        axes.legend(fontsize=8, frameon=False)
+        figure.legend(loc="outside upper right", ncols=3, fontsize=8, frameon=False)
     _tidy(axes)
     figure.savefig(path, dpi=120)
 

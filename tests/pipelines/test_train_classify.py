@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import pytest
@@ -16,11 +16,13 @@ from PIL import Image
 from medvit.errors import ConfigError, InputError, ModelError
 from medvit.inference.defects import judge_image
 from medvit.io.readers import read_image
+from medvit.learn.tuning.methods import METHODS
+from medvit.models.builders import IMAGE_BACKBONES
 from medvit.models.weights import load_model
 from medvit.registry.registry import find_model
 from medvit.workspace import Workspace
 from pipelines import pretrain, train
-from pipelines.classify_config import ClassifyConfig
+from pipelines.classify_config import ClassifyConfig, ImageBackbone, Tuning
 from pipelines.config import check_config, load_config
 from pipelines.pretrain_images import PretrainConfig
 from tests.make.surface import write_surface_set
@@ -156,7 +158,15 @@ def test_weights_that_nobody_has_are_named_before_anything_is_written(tmp_path: 
 
 def test_the_shipped_configs_are_valid() -> None:
     assert isinstance(train.load("train/classify_defects"), ClassifyConfig)
+    added = train.load("train/new_defect_class")
+    assert isinstance(added, ClassifyConfig)
+    assert added.tuning.keep_classes
     assert load_config(PretrainConfig, "pretrain/vit_defects").pretrain.method == "simclr"
+
+
+def test_a_config_knows_the_backbones_that_can_be_built() -> None:
+    assert {*get_args(ImageBackbone)} == {*IMAGE_BACKBONES}
+    assert {*get_args(Tuning.model_fields["method"].annotation)} == {*METHODS}
 
 
 def trained(folder: Path, manifest: Path, **changes: Any) -> dict[str, Any]:
@@ -164,6 +174,7 @@ def trained(folder: Path, manifest: Path, **changes: Any) -> dict[str, Any]:
     return train.run(config, Workspace(folder / "w"))
 
 
+@pytest.mark.slow
 def test_the_run_folder_holds_what_people_look_at(tmp_path: Path) -> None:
     manifest = write_surface_set(tmp_path, per_split=SPLITS)
     training = {"epochs": 2, "batch_size": 6, "lr": 1e-3}
@@ -186,6 +197,7 @@ def test_the_run_folder_holds_what_people_look_at(tmp_path: Path) -> None:
         assert card.reference == "tiny@1"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("tuning", "expected"),
     [
@@ -206,6 +218,7 @@ def test_a_tuned_model_is_built_again_from_its_card(
     assert answer["metrics"]["epochs"] == (1 if expected else 0)
 
 
+@pytest.mark.slow
 def test_colour_is_trained_and_judged_in_colour(tmp_path: Path) -> None:
     manifest = write_surface_set(tmp_path, per_split=SPLITS)
     data = {"manifest": str(manifest), "side_px": 32, "channels": "colour"}
@@ -232,6 +245,7 @@ def new_class_set(folder: Path) -> Path:
     return folder / "manifest.csv"
 
 
+@pytest.mark.slow
 def test_five_images_add_a_class_and_old_logits_stay_the_same(tmp_path: Path) -> None:
     first = write_surface_set(tmp_path, per_split=SPLITS)
     trained(tmp_path, first)
@@ -256,6 +270,7 @@ def test_five_images_add_a_class_and_old_logits_stay_the_same(tmp_path: Path) ->
     assert report["dots"]["n"] == 4
 
 
+@pytest.mark.slow
 def test_a_new_class_without_old_images_to_hold_out_is_refused(tmp_path: Path) -> None:
     first = write_surface_set(tmp_path, per_split=SPLITS)
     trained(tmp_path, first)
