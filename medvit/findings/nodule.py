@@ -28,8 +28,9 @@ class NoduleDetail:
     Attributes:
         finding_id: The row of `findings.csv` that this one belongs to.
         score: Of the network, before calibration.
-        score_spread: Standard deviation of the network's score over four looks at the same
-            32 voxels: as they are, and mirrored along z, y and x. 0 is full agreement.
+        score_spread: Standard deviation of the network's score over three looks at the same
+            32 voxels: as they are, mirrored along z, mirrored along x. 0 is full agreement; None
+            beyond the most probable findings of a scan.
         diameter_from: `measured` in the voxels, or `network` where that is in doubt.
         measured_mm: Diameter from the voxels, doubtful or not.
         network_mm: Diameter as the network estimates it.

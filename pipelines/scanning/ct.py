@@ -39,7 +39,7 @@ from pipelines.scanning.outcome import Outcome
 from pipelines.scanning.workbench import CaseWatch, Workbench
 
 MOST_PICTURES = 24
-"""Pictures a CT case gets at most; the most probable findings come first."""
+"""Findings of a CT case with pictures, at which the network looks again: the most probable."""
 
 PYRAMID_SHARE = 0.1
 """Of a case's progress, for the pass that makes its pyramid."""
@@ -106,11 +106,12 @@ def _told(case: Case, nodules: Sequence[Nodule], observer: NoduleObserver) -> _T
     findings, details, pictures = [], {}, {}
     for number, nodule in enumerate(nodules):
         plain = _finding(case, nodule, observer.detector)
-        detail = observer.observe(nodule, plain.finding_id)
+        is_shown = number < MOST_PICTURES
+        detail = observer.observe(nodule, plain.finding_id, looks_again=is_shown)
         finding = replace(plain, diameter_mm=detail.diameter_mm)
         findings.append(finding)
         details[finding.finding_id] = detail
-        if number < MOST_PICTURES:
+        if is_shown:
             pictures[finding.finding_id] = nodule_thumbnail(observer.pyramid.levels[0], finding)
     return {"findings": tuple(findings), "details": details, "pictures": pictures}
 

@@ -37,23 +37,23 @@ class NoduleObserver:
     detector: Detector
     spacing_mm: float
 
-    def observe(self, nodule: Nodule, finding_id: str) -> NoduleDetail:
+    def observe(self, nodule: Nodule, finding_id: str, *, looks_again: bool = True) -> NoduleDetail:
         """Return what is told of a nodule.
+
+        Args:
+            looks_again: Whether the network sees it again, for the spread of its score.
 
         Raises:
             ReadError: If the voxels around it cannot be read.
         """
         lesion = measure_lesion(self.pyramid, nodule.centre_lps_mm, nodule.diameter_mm)
         diameter_mm = nodule.diameter_mm if lesion.doubt else lesion.diameter_mm
-        scores = look_again(
-            self._grid, self.detector.module, nodule.centre_lps_mm, nodule.diameter_mm
-        )
         number = nodule.index_zyx[0]
         origin = self.origins[number] if self.origins else None
         return NoduleDetail(
             finding_id=finding_id,
             score=nodule.probability,
-            score_spread=float(scores.std()),
+            score_spread=self._spread(nodule) if looks_again else None,
             diameter_from="network" if lesion.doubt else "measured",
             measured_mm=lesion.diameter_mm,
             network_mm=nodule.diameter_mm,
@@ -69,6 +69,10 @@ class NoduleObserver:
             frame=origin.frame + 1 if origin else None,
             slice_location_mm=slice_location_mm(self.pyramid.levels[0].affine_lps, number),
         )
+
+    def _spread(self, nodule: Nodule) -> float:
+        module, place = self.detector.module, nodule.centre_lps_mm
+        return float(look_again(self._grid, module, place, nodule.diameter_mm).std())
 
     def _pleura_mm(self, lesion: Lesion, nodule: Nodule, diameter_mm: float) -> float | None:
         if self._pleura is None:
