@@ -196,8 +196,8 @@ def _read(pyramid: Pyramid, centre_lps_mm: Triple, guess_mm: float) -> tuple[Vox
     z, y, x = (slice(int(a), int(b)) for a, b in zip(low, high, strict=True))
     cropped = grid.cropped((z, y, x))
     hu = cropped.read(*(slice(0, n) for n in cropped.shape))
-    coarse_mm = np.sort(volume.spacing_mm)[::-1]  # thickest first: slices
-    psf = np.array([max(PSF_FWHM_MM, coarse_mm[0]), PSF_FWHM_MM, PSF_FWHM_MM]) / FWHM_PER_SIGMA
+    steps_mm = [volume.spacing_mm[taps.source_axis] for taps in grid.taps]
+    psf = np.maximum(PSF_FWHM_MM, steps_mm) / FWHM_PER_SIGMA
     return cropped, _patch_of(hu, side_mm, psf)
 
 
