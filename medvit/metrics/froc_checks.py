@@ -89,7 +89,7 @@ def _unlisted(marks: Table[Mark], series: Table[str], listed: set[str]) -> list[
         msg = f"{sentence}, and neither is any other mark"
         raise InputError(msg, hint=f"check --series; the list begins with {series.rows[0]}")
     scans = len(Counter(uid for uid, _ in outside))
-    return [f"{sentence}; {len(outside)} marks of {scans} such scans do not count"]
+    return [f"{sentence} (marks not counted: {len(outside)}, in scans: {scans})"]
 
 
 def _without_marks(marks: Table[Mark], listed: set[str]) -> list[str]:

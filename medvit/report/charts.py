@@ -14,7 +14,7 @@ FONT = "system-ui, -apple-system, Segoe UI, Roboto, Helvetica, Arial, sans-serif
 WIDTH, HEIGHT = 760, 440
 LEFT, RIGHT, TOP, BOTTOM = 62, 18, 16, 52
 LEGEND_WIDTH, LEGEND_STEP = 190, 21
-LONGEST_NAME, LONGEST_LABEL = 22, 30
+LONGEST_NAME, LONGEST_LABEL = 20, 30
 CELL_PX, MOST_CELLS_PX = 64, 640
 DARK_SHARE = 0.55
 
@@ -73,7 +73,7 @@ def line_chart(lines: Sequence[Line], *, x: Axis, y: Axis, describe: str) -> Htm
 def matrix_chart(counts: Sequence[Sequence[int]], names: Sequence[str], *, describe: str) -> Html:
     """Return a confusion matrix: rows true, columns predicted, shaded by the share of the row."""
     side = min(CELL_PX, max(14, MOST_CELLS_PX // len(names)))
-    left, top = 216, 26
+    left, top = 236, 26
     width, height = left + side * len(names) + 20, top + side * len(names) + 166
     cells = [
         _cell(count, sum(row), x=left + column * side, y=top + index * side, side=side)

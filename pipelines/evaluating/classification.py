@@ -129,11 +129,11 @@ def _notes(
     if strange:
         notes.append(
             f"{name}, line {strange[0].line}: {strange[0].path} is not in "
-            f"{settings.manifest.name}; {len(strange)} such rows do not count"
+            f"{settings.manifest.name} (rows not counted: {len(strange)})"
         )
     unscored = len(predicted) - len(strange) - len(images)
     if unscored:
-        notes.append(f"{name}: {unscored} rows of unlabelled images or other splits do not count")
+        notes.append(f"{name}: images without label or of other splits, not counted: {unscored}")
     labels = {image.label for image in images}
     never = sorted({image.predicted for image in images} - labels)
     if never:

@@ -33,7 +33,7 @@ def test_scans_that_fit_need_no_word() -> None:
 def test_marks_outside_the_list_are_counted_and_the_first_is_named() -> None:
     marks = marks_of("a", "x", "y", "x")
     assert check_scans(marks, nodules_of("a"), listed("a")) == [
-        "p.csv, line 3: series x is not in s.csv; 3 marks of 2 such scans do not count"
+        "p.csv, line 3: series x is not in s.csv (marks not counted: 3, in scans: 2)"
     ]
 
 

@@ -72,10 +72,12 @@ def read_predictions(path: Path, truth: LabelledBoxes) -> Predictions:
     content = read_json(path)
     images, classes = dict(truth.image_ids), dict(truth.class_ids)
     entries, name = content, ""
+    names: dict[Hashable, str] = {}
     if isinstance(content, dict):
         entries, name = content.get("annotations"), "annotations"
         images = _own_images(path, content, truth) if "images" in content else images
-        classes = _own_classes(path, content, truth) if "categories" in content else classes
+        names = _own_names(path, content) if "categories" in content else names
+        classes = {key: truth.class_ids.get(own, -1) for key, own in names.items()} or classes
     unknown: Counter[str] = Counter()
     boxes: list[PredictedBox] = []
     for record in records(path, entries, name):
@@ -89,7 +91,7 @@ def read_predictions(path: Path, truth: LabelledBoxes) -> Predictions:
         if label in classes and classes[label] >= 0:
             boxes.append(PredictedBox(images[image], classes[label], box, score))
         else:
-            unknown[str(label)] += 1
+            unknown[names.get(label, str(label))] += 1
     return Predictions(tuple(boxes), _notes(path, truth, boxes, unknown))
 
 
@@ -146,9 +148,9 @@ def _own_images(path: Path, content: dict[str, Any], truth: LabelledBoxes) -> di
     return found
 
 
-def _own_classes(path: Path, content: dict[str, Any], truth: LabelledBoxes) -> dict[Hashable, int]:
+def _own_names(path: Path, content: dict[str, Any]) -> dict[Hashable, str]:
     return {
-        key: truth.class_ids.get(str(record.values.get("name", key)), -1)
+        key: str(record.values.get("name", key))
         for key, record in _by_id(path, content, "categories").items()
     }
 
@@ -160,10 +162,7 @@ def _notes(
     if unknown:
         names = ", ".join(sorted(unknown))
         total = sum(unknown.values())
-        notes.append(
-            f"{path.name}: {total} boxes of classes that {truth.file} does not know are not "
-            f"counted: {names}"
-        )
+        notes.append(f"{path.name}: {truth.file} has no class {names} (boxes not counted: {total})")
     silent = len(truth.images) - len({box.image for box in boxes})
     if silent:
         notes.append(f"{path.name}: {silent} of {len(truth.images)} images have no box")

@@ -226,8 +226,8 @@ def test_classification_wants_whole_splits(medvit: Medvit, workspace: Path, tmp_
     assert (payload["accuracy"], payload["confusion"]) == (0.5, [[0, 0, 1], [0, 1, 0], [0, 0, 0]])
     assert (payload["classes"], payload["n_groups"]) == (["ash", "pit", "slag"], 1)
     assert payload["warnings"] == [
-        "p.csv, line 4: z.png is not in m.csv; 1 such rows do not count",
-        "p.csv: 1 rows of unlabelled images or other splits do not count",
+        "p.csv, line 4: z.png is not in m.csv (rows not counted: 1)",
+        "p.csv: images without label or of other splits, not counted: 1",
         "p.csv: labels that no scored image has: slag",
         "p.csv: scored on split test, which is all that was predicted",
     ]
