@@ -100,14 +100,15 @@ def observers_of(
 def known_scans(
     config: NoduleConfig, workspace: Workspace, held_out: Sequence[AnnotatedScan]
 ) -> list[Callable[[], KnownScan]]:
-    """Return the scans to validate on: held-out ones, or else validation phantoms."""
+    """Return the scans to validate on: held-out ones, with nodules first, or else phantoms."""
     from medvit.io.scratch import Scratch
     from pipelines.nodule_validation import annotated_to_search, phantom_to_search
 
     data = config.data
     if held_out:
         scratch = Scratch.below(workspace.cache)
-        chosen = held_out[: data.validation_scans]
+        with_nodules_first = sorted(held_out, key=lambda scan: len(scan.nodules) == 0)
+        chosen = with_nodules_first[: data.validation_scans]
         return [partial(annotated_to_search, scan, scratch=scratch) for scan in chosen]
     first = data.phantom_seed + data.phantoms
     seeds = range(first, first + data.validation_phantoms)

@@ -18,6 +18,7 @@ from pipelines.evaluating.froc import FrocSettings, run_froc
 from pipelines.nodule_config import NoduleConfig
 from pipelines.nodule_evaluation import LEAST_PROBABILITY
 from pipelines.run_record import write_run_record
+from pipelines.scanning.memory import peak_rss_mb
 from pipelines.training_run import open_run
 
 if TYPE_CHECKING:
@@ -30,6 +31,7 @@ PREDICTIONS, ANNOTATIONS = "predictions.csv", "annotations.csv"
 EXCLUDED, SERIES = "annotations_excluded.csv", "seriesuids.csv"
 MARK_COLUMNS = ("seriesuid", "coordX", "coordY", "coordZ", "probability")
 FINDING_COLUMNS = (*MARK_COLUMNS[:4], "diameter_mm")
+FIGURES = ("fp_per_scan", "sensitivity", "cpm", "cpm_interval", "n_scans", "n_annotations")
 
 TrainOne = Callable[[NoduleConfig], dict[str, Any]]
 
@@ -62,48 +64,39 @@ def run_folds(config: NoduleConfig, workspace: Workspace, *, train_one: TrainOne
         _train_unless_done(folder / f"fold-{fold}.json", of_fold(config, fold), train_one)
         for fold in settings.held_out
     ]
-    predictions = [Path(answer["run"]) / PREDICTIONS for answer in answers]
     write_truth(folder, data.scans)
-    atomic.write_text(folder / PREDICTIONS, _joined(predictions))
-    scored = run_froc(
-        FrocSettings(
-            predictions=folder / PREDICTIONS,
-            annotations=folder / ANNOTATIONS,
-            excluded=folder / EXCLUDED,
-            series=folder / SERIES,
-        ),
-        workspace=workspace,
+    atomic.write_text(
+        folder / PREDICTIONS, _joined(Path(answer["run"]) / PREDICTIONS for answer in answers)
     )
-    models = [answer["model"] for answer in answers]
-    metrics = {
-        name: scored[name]
-        for name in (
-            "fp_per_scan",
-            "sensitivity",
-            "cpm",
-            "cpm_interval",
-            "n_scans",
-            "n_annotations",
-        )
-    }
-    record = {
-        "command": "train",
-        "state": "done",
-        "settings": config.model_dump(mode="json"),
-        "models": models,
-        "folds": answers,
-        "metrics": metrics,
-        "froc": scored["run"],
-        "failures": [],
-    }
-    write_run_record(folder, record)
-    return {
+    scored = _score(folder, workspace)
+    answer = {
         "run": str(folder),
-        "model": models[0],
-        "models": models,
-        "metrics": metrics,
+        "model": answers[0]["model"],
+        "models": [each["model"] for each in answers],
+        "metrics": {name: scored[name] for name in FIGURES},
         "report": scored["report"],
     }
+    counts = {
+        "folds": len(answers),
+        "scans": len(data.scans),
+        "nodules": sum(len(scan.nodules) for scan in data.scans),
+    }
+    record = {"command": "train", "state": "done", "settings": config.model_dump(mode="json")}
+    memory = {"predicted_peak_mb": None, "measured_peak_mb": round(peak_rss_mb(), 1)}
+    last = {"folds": answers, "froc": scored["run"], "failures": []}
+    write_run_record(folder, {**record, **answer, "counts": counts, **memory, **last})
+    return answer
+
+
+def _score(folder: Path, workspace: Workspace) -> dict[str, Any]:
+    """Score the tables of a folder by the rules of LUNA16."""
+    settings = FrocSettings(
+        predictions=folder / PREDICTIONS,
+        annotations=folder / ANNOTATIONS,
+        excluded=folder / EXCLUDED,
+        series=folder / SERIES,
+    )
+    return run_froc(settings, workspace=workspace)
 
 
 def of_fold(config: NoduleConfig, fold: int) -> NoduleConfig:
