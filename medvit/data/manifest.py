@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import csv
+import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from medvit.atomic import write_text
 from medvit.errors import ConfigError, InputError
 
 COLUMNS = ("path", "label", "split", "group")
@@ -58,8 +60,11 @@ class Manifest:
         return tuple(row for row in self.rows if row.split == split)
 
 
-def read_manifest(file: Path) -> Manifest:
+def read_manifest(file: Path, *, may_straddle: bool = False) -> Manifest:
     """Return a manifest, or say which line breaks which rule.
+
+    Args:
+        may_straddle: Accept groups on two sides, as is right for who judges the split.
 
     Raises:
         InputError: If the file cannot be read.
@@ -81,16 +86,25 @@ def read_manifest(file: Path) -> Manifest:
     if not rows:
         msg = f"{file}: a manifest needs at least one row below its header, found 0"
         raise ConfigError(msg)
-    _check_groups(file, rows)
+    _check_groups(file, rows, may_straddle=may_straddle)
     return Manifest(file, tuple(rows), soft)
 
 
-def write_manifest(file: Path, rows: Sequence[ManifestRow]) -> None:
-    """Write rows without soft columns as a manifest."""
-    with file.open("w", encoding="utf-8", newline="") as stream:
-        writer = csv.writer(stream, lineterminator="\n")
-        writer.writerow(COLUMNS)
-        writer.writerows((row.path, row.label, row.split, row.group) for row in rows)
+def write_manifest(
+    file: Path, rows: Sequence[ManifestRow], soft_classes: Sequence[str] = ()
+) -> None:
+    """Write rows as a manifest; whole or not at all.
+
+    Args:
+        soft_classes: Names of the soft columns, in the order of `ManifestRow.soft`.
+    """
+    stream = io.StringIO()
+    writer = csv.writer(stream, lineterminator="\n")
+    writer.writerow((*COLUMNS, *(SOFT_PREFIX + name for name in soft_classes)))
+    for row in rows:
+        soft = (f"{share:.6g}" for share in row.soft) if row.soft else ("" for _ in soft_classes)
+        writer.writerow((row.path, row.label, row.split, row.group, *soft))
+    write_text(file, stream.getvalue())
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,7 +161,7 @@ def _soft_values(line: _Line, cells: dict[str, str]) -> tuple[float, ...]:
     return tuple(values)
 
 
-def _check_groups(file: Path, rows: list[ManifestRow]) -> None:
+def _check_groups(file: Path, rows: list[ManifestRow], *, may_straddle: bool) -> None:
     split_of: dict[str, str] = {}
     seen: set[str] = set()
     for row in rows:
@@ -155,7 +169,9 @@ def _check_groups(file: Path, rows: list[ManifestRow]) -> None:
             msg = f"{file}: a path is listed once, {row.path!r} is there twice"
             raise ConfigError(msg)
         seen.add(row.path)
-        if row.group and split_of.setdefault(row.group, row.split) != row.split:
+        if may_straddle or not row.group:
+            continue
+        if split_of.setdefault(row.group, row.split) != row.split:
             msg = (
                 f"{file}: a group never straddles splits, but group {row.group!r} "
                 f"is in {split_of[row.group]!r} and {row.split!r}"

@@ -33,7 +33,9 @@ class SplitShares:
 def split_by_group(rows: Sequence[ManifestRow], *, shares: SplitShares) -> tuple[ManifestRow, ...]:
     """Return the rows with their split filled in.
 
-    Groups are taken in the order of SHA-256 of salt and group name. Each goes,
+    A group with a member that has a split already stays there: data that are added move
+    nothing. Members on several sides follow the largest part, equal parts go to train.
+    The other groups are taken in the order of SHA-256 of salt and group name. Each goes,
     by its most frequent class, to test until that class has its share there,
     then to val, then to train.
     """
@@ -43,7 +45,13 @@ def split_by_group(rows: Sequence[ManifestRow], *, shares: SplitShares) -> tuple
     totals = Counter(row.label for row in rows)
     filled: Counter[tuple[str, str]] = Counter()
     split_of: dict[str, str] = {}
-    for group in sorted(members, key=lambda name: _rank(shares.salt, name)):
+    for group, own in members.items():
+        placed = Counter(row.split for row in own if row.split)
+        if placed:
+            split_of[group] = max(placed, key=lambda name: (placed[name], name == "train", name))
+            filled.update((split_of[group], row.label) for row in own)
+    fresh = [group for group in members if group not in split_of]
+    for group in sorted(fresh, key=lambda name: _rank(shares.salt, name)):
         label = Counter(row.label for row in members[group]).most_common(1)[0][0]
         split = "train"
         for name, share in (("test", shares.test), ("val", shares.val)):
@@ -53,6 +61,13 @@ def split_by_group(rows: Sequence[ManifestRow], *, shares: SplitShares) -> tuple
         filled.update((split, row.label) for row in members[group])
         split_of[group] = split
     return tuple(replace(row, split=split_of[row.group or row.path]) for row in rows)
+
+
+def unseen_classes(rows: Sequence[ManifestRow]) -> tuple[str, ...]:
+    """Return the classes that are tested or validated but never trained on."""
+    trained = {row.label for row in rows if row.split == "train"}
+    judged = {row.label for row in rows if row.split in ("val", "test") and row.label}
+    return tuple(sorted(judged - trained))
 
 
 def _rank(salt: str, group: str) -> str:

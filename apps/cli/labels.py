@@ -1,0 +1,77 @@
+"""`medvit labels`: labels of other tools in, and out again."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from apps.cli.command import command
+from apps.cli.exit_codes import ExitCode
+from apps.cli.session import Session
+
+SHOWN = 10
+Images = Annotated[
+    Path | None, typer.Option(help="Folder of the images, if not beside the labels.")
+]
+
+
+def register(cli: typer.Typer) -> None:
+    """Add the commands."""
+    group = typer.Typer(
+        no_args_is_help=True,
+        rich_markup_mode=None,
+        help="Labels of other tools in, and out again.",
+        epilog="Example: medvit labels import annotations/ --format voc",
+    )
+    command(group, "import", example="medvit labels import annotations/ --format voc")(import_)
+    command(group, "export", example="medvit labels export out.json --from labels.csv")(export)
+    cli.add_typer(group, name="labels")
+
+
+def import_(
+    session: Session,
+    source: Annotated[Path, typer.Argument(metavar="SOURCE", help="A file or folder of labels.")],
+    format_: Annotated[
+        Literal["auto", "manifest", "folders", "coco", "voc", "yolo", "masks", "graded"],
+        typer.Option("--format", help="What the labels are written in."),
+    ] = "auto",
+    images: Images = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Manifest to write; default: NAME-labels.csv, here.")
+    ] = None,
+) -> ExitCode:
+    """Read labels made elsewhere; write a manifest, and boxes as COCO JSON beside it."""
+    from pipelines.labels_import import ImportSettings, run
+
+    settings = ImportSettings(source=source, format=format_, images=images, out=out)
+    result = run(settings, session.workspace)
+    for problem in result.problems[:SHOWN]:
+        session.note(f"{problem.file}: {problem.message}")
+    if len(result.problems) > SHOWN:
+        session.note(f"... and {len(result.problems) - SHOWN} more, see {result.run}/run.json")
+    found = f"{result.images} images, {result.labelled} labelled, {result.boxes} boxes"
+    boxes = [] if result.boxes_file is None else [f"boxes: {result.boxes_file}"]
+    session.answer(result.as_json(), found, f"manifest: {result.manifest}", *boxes)
+    return ExitCode.DONE
+
+
+def export(
+    session: Session,
+    out: Annotated[Path, typer.Argument(metavar="OUT", help="File or folder to write.")],
+    source: Annotated[Path, typer.Option("--from", help="Labels to write, in any format.")],
+    format_: Annotated[
+        Literal["manifest", "coco", "voc", "yolo"],
+        typer.Option("--format", help="What to write; voc and yolo write a folder."),
+    ] = "coco",
+    images: Images = None,
+) -> ExitCode:
+    """Write labels in the format of another tool."""
+    from pipelines.labels_import import ExportSettings
+    from pipelines.labels_import import export as write
+
+    answer = write(ExportSettings(source=source, out=out, format=format_, images=images))
+    told = f"{answer['images']} images, {answer['boxes']} boxes in {out}"
+    session.answer(answer, told)
+    return ExitCode.DONE

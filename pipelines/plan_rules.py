@@ -1,0 +1,134 @@
+"""What a plan chooses for a data set, each choice with its reason; only what the code has."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from medvit.data.fingerprint import Fingerprint
+
+SMALL_DATA = 5_000
+"""Training images below which a network with convolutions learns better from scratch."""
+
+FEW_SHOTS = 10
+LARGE_PX = 512
+SIDES_PX = (64, 96, 128, 160, 192, 224, 256, 320, 384, 448, 512)
+STEPS = 1_500
+TAIL = 1.5
+NOISY = 0.15
+"""Lower end of the noise interval from which labels are to be looked at first."""
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """A value of the config and why."""
+
+    key: str
+    value: str | int | float
+    reason: str
+
+
+def choose(found: Fingerprint, *, weights: str, realtime: bool) -> tuple[Choice, ...]:
+    """Return the choices of a training config in the order of its keys.
+
+    Args:
+        weights: A registered model to start from, or `none`.
+        realtime: Prefer a light network.
+    """
+    images = sum(found.train_counts.values())
+    fewest = min(found.train_counts.values())
+    side = _side(found)
+    batch = max(2, min(32, images // 2))
+    epochs = max(10, min(100, round(STEPS * batch / images)))
+    return (
+        Choice("data.side_px", side, _side_reason(found, side)),
+        _channels(found),
+        _backbone(found, images, realtime=realtime),
+        _weights(weights),
+        Choice("train.epochs", epochs, f"about {STEPS} steps of {batch} images, 10 to 100 epochs"),
+        Choice("train.batch_size", batch, f"at most 32 and half of {images} training images"),
+        Choice("train.lr", 5e-4, "of AdamW at batches of 32 from scratch, the shipped recipe"),
+        _loss(found),
+        Choice("sampler.name", "none", "the loss corrects; correcting twice favours rare classes"),
+        _tuning(weights, fewest),
+        Choice("views.side_px", max(32, side * 7 // 8), "views are 7/8 of the image side"),
+    )
+
+
+def notes(found: Fingerprint) -> tuple[str, ...]:
+    """Return what the data say that no key of the config can mend."""
+    said = []
+    if found.noise is not None and found.noise.low > NOISY:
+        said.append(
+            f"neighbours contradict {found.noise.rate:.0%} of the labels "
+            f"({found.noise.low:.0%} to {found.noise.high:.0%}): wrong labels, or classes that "
+            "look alike to simple features; look at them before training"
+        )
+    if found.grey and found.colour:
+        said.append(
+            f"{found.grey} grey and {found.colour} colour images are mixed: a network could "
+            "learn the camera instead of the defect"
+        )
+    _, height, width = found.largest
+    if max(height, width) > LARGE_PX:
+        said.append(
+            f"the largest image, {found.largest[0]}, is {width}x{height}: reduced to one side, "
+            "small defects vanish; cut it into tiles first"
+        )
+    if found.duplicates:
+        said.append(f"{found.duplicates} pairs show the same surface: keep the groups whole")
+    rare = [name for name, count in found.train_counts.items() if count < 5]
+    if rare:
+        said.append(f"fewer than 5 training images: {', '.join(rare)}; their figures are luck")
+    return tuple(said)
+
+
+def _side(found: Fingerprint) -> int:
+    return next((side for side in SIDES_PX if side >= min(found.median_px, 224)), 224)
+
+
+def _side_reason(found: Fingerprint, side: int) -> str:
+    if found.median_px > side:
+        return f"images are {found.median_px} px at the median; more than {side} costs its square"
+    return f"images are {found.median_px} px at the median; the next size that nets take"
+
+
+def _channels(found: Fingerprint) -> Choice:
+    if found.colour > found.grey:
+        return Choice("data.channels", "colour", f"{found.colour} images differ between channels")
+    return Choice("data.channels", "grey", f"{found.grey} images are grey, {found.colour} are not")
+
+
+def _backbone(found: Fingerprint, images: int, *, realtime: bool) -> Choice:
+    key = "model.backbone"
+    if realtime:
+        return Choice(key, "cnn_small", "real time was asked for: the lightest network")
+    if found.median_px > LARGE_PX:
+        return Choice(key, "swin2d_micro", f"hierarchical, for images of {found.median_px} px")
+    if images < SMALL_DATA:
+        reason = f"{images} training images are few: convolutions first, attention after"
+        return Choice(key, "hybrid_small", reason)
+    return Choice(key, "vit_small", f"{images} training images are enough for a plain ViT")
+
+
+def _weights(weights: str) -> Choice:
+    if weights == "none":
+        reason = "no model of this backbone was named; `medvit plan --weights NAME` starts from one"
+        return Choice("model.weights", "none", reason)
+    return Choice("model.weights", weights, "named by --weights")
+
+
+def _loss(found: Fingerprint) -> Choice:
+    if found.imbalance <= TAIL:
+        reason = f"the largest class is {found.imbalance:.1f} times the smallest: no tail"
+        return Choice("loss.name", "cross_entropy", reason)
+    reason = f"the largest class is {found.imbalance:.1f} times the smallest (arXiv 2007.07314)"
+    return Choice("loss.name", "logit_adjustment", reason)
+
+
+def _tuning(weights: str, fewest: int) -> Choice:
+    key = "tuning.method"
+    if weights == "none":
+        return Choice(key, "full", "from fresh weights everything has to be learnt")
+    if fewest <= FEW_SHOTS:
+        return Choice(key, "prototype", f"the rarest class has {fewest} images: nothing to tune")
+    return Choice(key, "layer_decay", "given weights change least where they are most general")
