@@ -48,9 +48,9 @@ def choose(found: Fingerprint, *, weights: str, realtime: bool) -> tuple[Choice,
         Choice("train.batch_size", batch, f"at most 32 and half of {images} training images"),
         Choice("train.lr", 5e-4, "of AdamW at batches of 32 from scratch, the shipped recipe"),
         _loss(found),
-        Choice("sampler.name", "none", "the loss corrects; correcting twice favours rare classes"),
+        Choice("sampler.name", "none", "a tail is corrected once, by the loss"),
         _tuning(weights, fewest),
-        Choice("views.side_px", max(32, side * 7 // 8), "views are 7/8 of the image side"),
+        Choice("views.side_px", max(32, side * 7 // 8 // 16 * 16), "views are about 7/8 a side"),
     )
 
 

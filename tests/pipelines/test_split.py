@@ -50,7 +50,7 @@ def test_a_split_keeps_overlapping_crops_together(images: Path, workspace: Works
     assert report.count("data:image/jpeg") == 2
     with (result.run / "pairs.csv").open(encoding="utf-8") as stream:
         pairs = list(csv.DictReader(stream))
-    assert [(p["first"], p["shift_x_px"]) for p in pairs][0] == ("dent/0.png", "32")
+    assert (pairs[0]["first"], pairs[0]["shift_x_px"]) == ("dent/0.png", "32")
 
 
 def test_a_split_that_leaks_is_judged_and_named(images: Path, workspace: Workspace) -> None:
