@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,8 @@ from medvit.data.false_marks import FalseMarks, MinedDraws
 from medvit.data.nodule_crops import Background
 from medvit.data.nodule_items import CropPhase, NoduleCrops, collate
 from medvit.data.packed_mask import PackedMask
+from medvit.data.patches import CaseGrid, OpenCases
+from medvit.io.writing.metaimage import write_metaimage
 from medvit.learn.fit import EpochReport, FitSettings, Progress, fit
 from medvit.learn.hard_negatives import HardNegatives
 from medvit.learn.nodules import NoduleObjective
@@ -22,6 +25,7 @@ from medvit.models.backbone import Backbone3d
 from medvit.models.heads.centre import NoduleDetector
 from medvit.volume.resample import VoxelGrid
 from medvit.volume.volume import volume_of
+from pipelines.nodule_data import find_case
 
 AFFINE = np.array([[0, 0, 1, 0], [0, 1, 0, 0], [1, 0, 0, 0], [0, 0, 0, 1]]) * 1.0
 LURE = (20, 24, 28)
@@ -65,13 +69,17 @@ def bright_detector() -> NoduleDetector:
 
 
 def train(
-    folder: Path, *, progress: Progress | None = None, background: Background | None = None
+    folder: Path,
+    *,
+    progress: Progress | None = None,
+    background: Background | None = None,
+    devices: int = 1,
 ) -> tuple[FalseMarks, Tensor]:
     objective, marks = NoduleObjective(bright_detector()), FalseMarks()
     crops = NoduleCrops([CropPhase((background or lure_in_lung(),), SETTINGS)], seed=1)
     draws = MinedDraws(4, marks, hard_share=0.5, seed=1, epochs=4)
     batches = DataLoader(crops, batch_size=2, sampler=draws, collate_fn=collate)
-    settings = FitSettings(epochs=4, lr=1e-2, warmup_epochs=0, ema_decay=0.5)
+    settings = FitSettings(4, lr=1e-2, warmup_epochs=0, ema_decay=0.5, devices=devices)
     miner = HardNegatives(crops, draws, lookouts=4)
     fit(objective, batches, settings=settings, folder=folder, progress=progress, observers=[miner])
     return marks, torch.cat([p.detach().flatten() for p in objective.parameters()])
@@ -89,3 +97,21 @@ def test_an_interrupted_training_mines_and_learns_the_very_same(tmp_path: Path) 
     again, resumed = train(tmp_path / "parts")
     assert np.array_equal(again.rows, marks.rows)
     assert torch.equal(resumed, weights)
+
+
+@pytest.mark.slow
+def test_two_processes_share_the_looking_and_end_with_one_bank(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    in_memory = lure_in_lung()
+    assert isinstance(in_memory.voxels, VoxelGrid)
+    write_metaimage(in_memory.voxels.volume, tmp_path / "lure.mha")
+    cases = OpenCases([find_case(tmp_path / "lure.mha")])
+    background = replace(in_memory, voxels=CaseGrid(cases, 0, 1.0))
+    marks, weights = train(tmp_path / "two", background=background, devices=2)
+    _, alone = train(tmp_path / "one", background=background)
+    assert len(marks.rows)
+    assert torch.isfinite(weights).all()
+    assert not torch.equal(weights, alone)  # a step is the mean of two batches
+    assert len((tmp_path / "two" / "metrics.csv").read_text().splitlines()) == 5

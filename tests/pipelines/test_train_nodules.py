@@ -65,6 +65,19 @@ def test_a_file_of_weights_and_its_order_of_merging_go_together(weights: str, me
         nodules(words if merging != "null" else words[:1])
 
 
+def test_the_shipped_detector_can_start_one_with_a_second_look(tmp_path: Path) -> None:
+    words = ["model.weights=nodule-swin3d", "model.width=32", "model.reduction=true"]
+    config = nodules(words)
+    detector, parents = build_detector(config, Workspace(tmp_path))
+    assert [name.partition("@")[0] for name in parents] == ["nodule-swin3d"]
+    assert config.model.architecture["reduction"] is True
+    plain, _ = build_detector(nodules(words[:2]), Workspace(tmp_path))
+    assert plain.reduction is None
+    names = set(detector.state_dict()) - set(plain.state_dict())
+    assert {name.split(".")[0] for name in names} == {"reduction"}
+    assert detector.state_dict()["head.1.bias"].equal(plain.state_dict()["head.1.bias"])
+
+
 @pytest.mark.slow
 def test_training_starts_from_a_file_of_monai_s_encoder(tmp_path: Path) -> None:
     import torch
