@@ -27,7 +27,7 @@ from pipelines.run_record import write_run_record
 
 if TYPE_CHECKING:
     from medvit.data.duplicates.search import Duplicate
-    from medvit.data.duplicates.surfaces import Surface
+    from medvit.data.duplicates.surfaces import Surface, Unreadable
 
 Progress = Callable[[float, float, str], None]
 Method = Literal["near-duplicates", "pattern", "column"]
@@ -113,9 +113,6 @@ def run(
         NothingToDoError: If there is no readable image, or no split to judge.
         ConfigError: If the pattern does not fit.
     """
-    from medvit.data.duplicates.search import SearchSettings, find_duplicates
-    from medvit.data.duplicates.surfaces import read_surfaces
-
     shares = _shares(settings)
     labels = read_labels(settings.source, images=settings.images, may_straddle=True)
     rows = [image.row for image in labels.images]
@@ -123,12 +120,7 @@ def run(
         msg = f"{settings.source}: no image has a split, so there is none to judge"
         raise NothingToDoError(msg, hint="run `medvit split` without --check first")
     named = _named_groups(rows, settings)
-    surfaces, broken = read_surfaces(labels.root, [row.path for row in rows], progress=progress)
-    if not surfaces:
-        msg = f"{settings.source}: not one of {len(rows)} images can be read"
-        raise NothingToDoError(msg, hint=broken[0].message if broken else "check --images")
-    search = SearchSettings(turned=settings.turned)
-    duplicates = find_duplicates(surfaces, settings=search, progress=progress)
+    surfaces, broken, duplicates = _search(settings, labels, progress)
     edges = [(each.first, each.second) for each in duplicates]
     if settings.group_by == "near-duplicates" or settings.check:
         named = _joined(rows, named, edges)
@@ -154,6 +146,22 @@ def run(
     )
     _report(settings, result, rows, surfaces, duplicates)
     return result
+
+
+def _search(
+    settings: SplitSettings, labels: LabelSet, progress: Progress | None
+) -> tuple[list[Surface], list[Unreadable], list[Duplicate]]:
+    """Return the images that can be read, those that cannot, and pairs that belong together."""
+    from medvit.data.duplicates.search import SearchSettings, find_duplicates
+    from medvit.data.duplicates.surfaces import read_surfaces
+
+    paths = [image.row.path for image in labels.images]
+    surfaces, broken = read_surfaces(labels.root, paths, progress=progress)
+    if not surfaces:
+        msg = f"{settings.source}: not one of {len(paths)} images can be read"
+        raise NothingToDoError(msg, hint=broken[0].message if broken else "check --images")
+    search = SearchSettings(turned=settings.turned)
+    return surfaces, broken, find_duplicates(surfaces, settings=search, progress=progress)
 
 
 def find_leaks(rows: Sequence[ManifestRow], duplicates: Sequence[Duplicate]) -> tuple[Leak, ...]:
