@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from functools import partial
@@ -10,10 +11,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from medvit.data.nodule_crops import HIGH_HU, LOW_HU
+from medvit.metrics.calibration import calibrate_scans
 from medvit.metrics.froc import Annotation, FrocResult, ScanMatches, froc_of, match_scans
 from medvit.metrics.luna16_csv import read_marks
+from medvit.metrics.operating_point import operating_thresholds, threshold_at_fp
 from medvit.models.weights import Architecture
-from pipelines.nodule_evaluation import Trial, measure, phantom_trial, threshold_at
+from pipelines.nodule_evaluation import Trial, measure, phantom_trial
 
 if TYPE_CHECKING:
     from medvit.data.annotated import AnnotatedScan
@@ -21,8 +24,12 @@ if TYPE_CHECKING:
     from medvit.models.heads.centre import NoduleDetector
     from pipelines.nodule_config import NoduleConfig
 
-OPERATING_FP_PER_SCAN = 8.0  # the largest rate of LUNA16: a reader rejects faster than finds
+OPERATING_FP_PER_SCAN = 4.0
+"""A reader rejects a mark faster than they find a nodule."""
+
 LOWEST_THRESHOLD = 0.1
+
+_log = logging.getLogger(__name__)
 
 
 def card_fields(
@@ -45,14 +52,13 @@ def card_fields(
     seeds = range(first, first + config.data.validation_phantoms)
     trials: list[Callable[[], Trial]] = [partial(phantom_trial, seed) for seed in seeds]
     metrics: dict[str, Any] = {"epochs": result.epochs, "cut_short": result.cut_short}
-    threshold = 0.5
+    matches: Sequence[ScanMatches] = ()
     if held_out[1]:
         scored, matches = held_out_froc(*held_out)
-        threshold = threshold_at(matches, fp_per_scan=OPERATING_FP_PER_SCAN)
         metrics["held_out_scans"] = asdict(scored)
     elif trials:
         outcome = measure(detector, trials)
-        threshold = threshold_at(outcome.matches, fp_per_scan=OPERATING_FP_PER_SCAN)
+        matches = outcome.matches
         metrics["validation_phantoms"] = asdict(outcome.froc)
     settings = config.model_dump(mode="json")
     _hide_folders(settings["data"])
@@ -64,13 +70,27 @@ def card_fields(
         ),
         "classes": ("nodule",),
         "preprocessing": {"spacing_mm": 1.0, "low_hu": LOW_HU, "high_hu": HIGH_HU},
-        "thresholds": {"probability": max(LOWEST_THRESHOLD, round(threshold, 3))},
+        **_use_of_scores(matches),
         "training": {
             **settings,
             "data_sha256": hashlib.sha256(repr(settings["data"]).encode()).hexdigest(),
         },
         "metrics": metrics,
     }
+
+
+def _use_of_scores(matches: Sequence[ScanMatches]) -> dict[str, Any]:
+    """Return `thresholds` and, where there are marks enough, `calibration` of a card."""
+    if not matches:
+        return {"thresholds": {"probability": 0.5}}
+    usual = threshold_at_fp(matches, OPERATING_FP_PER_SCAN)
+    thresholds = {"probability": max(LOWEST_THRESHOLD, round(usual, 3))}
+    fields: dict[str, Any] = {"thresholds": thresholds | operating_thresholds(matches)}
+    try:
+        fields["calibration"] = calibrate_scans(matches).for_card()
+    except ValueError as error:
+        _log.warning("scores stay as they are: %s", error)
+    return fields
 
 
 def held_out_froc(

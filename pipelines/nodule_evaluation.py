@@ -153,16 +153,3 @@ def measure(
     result = froc(marks, planted, excluded=excluded, series=names)
     matches = match_scans(marks, planted, excluded=excluded, series=names)
     return Outcome(tuple(marks), tuple(matches), result)
-
-
-def threshold_at(matches: Sequence[ScanMatches], *, fp_per_scan: float) -> float:
-    """Return the lowest probability that keeps false marks to a rate a scan.
-
-    Examples:
-        >>> one = ScanMatches(np.array([]), np.array([0.2, 0.9, 0.4]), 0, 0, 0, 3)
-        >>> threshold_at([one], fp_per_scan=1)
-        0.4
-    """
-    scores = np.sort(np.concatenate([match.false for match in matches]))[::-1]
-    allowed = int(fp_per_scan * len(matches))
-    return float(scores[allowed]) if allowed < len(scores) else 0.0

@@ -40,7 +40,7 @@ ALLOCATOR_SHARE, ALLOCATOR_BYTES = 0.05, 16 * MIB
 """What the allocator keeps beyond what is asked of it: a share of it, and something in any case."""
 
 NETWORK_SHARE = 0.12
-"""The same share where a network works: gaps between its arrays grow from tile to tile, measured."""
+"""The same where a network works: gaps between its arrays grow from tile to tile, measured."""
 
 
 @dataclass(frozen=True, slots=True)

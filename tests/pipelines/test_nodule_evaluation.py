@@ -9,10 +9,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
 from medvit.geometry import index_to_lps
-from medvit.metrics.froc import Annotation, ScanMatches
+from medvit.metrics.froc import Annotation
 from medvit.models.heads.centre import CentreMaps
 from medvit.volume.volume import AIR_HU
-from pipelines.nodule_evaluation import Trial, insertion_trial, measure, threshold_at
+from pipelines.nodule_evaluation import Trial, insertion_trial, measure
 from tests.make.chest import Ball, make_chest
 
 VOXEL_MM = 5.0
@@ -69,18 +69,3 @@ def test_inserted_nodules_are_where_they_are_said_to_be() -> None:
     away = np.linalg.norm(places[:, None] - centres, axis=-1)
     assert (away <= reach).any(axis=1).all()
     assert (np.linalg.norm(centres - known[:3], axis=1) > known[3] / 2).all()
-
-
-def matches(*scores: float) -> ScanMatches:
-    return ScanMatches(np.array([0.5]), np.array(scores), 1, 0, 0, len(scores) + 1)
-
-
-def test_the_threshold_lets_through_the_allowed_rate() -> None:
-    scans = [matches(0.9, 0.3, 0.2), matches(0.8, 0.1)]
-    threshold = threshold_at(scans, fp_per_scan=1)
-    kept = sum((scan.false > threshold).sum() for scan in scans)
-    assert (threshold, kept) == (0.3, 2)
-
-
-def test_a_detector_that_never_errs_needs_no_threshold() -> None:
-    assert threshold_at([matches()], fp_per_scan=1) == 0.0
