@@ -11,7 +11,7 @@ from pydantic import BaseModel
 
 from medvit.errors import ConfigError
 from medvit.workspace import Workspace
-from pipelines import nodule_config, train_classify, train_nodules
+from pipelines import classify_config, nodule_config, train_classify, train_nodules
 from pipelines.config import apply_override, find_config, load_config, parse_yaml
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ class Job:
 
 
 JOBS: dict[str, Job] = {
-    "classify": Job(train_classify.ClassifyConfig, train_classify.run),
+    "classify": Job(classify_config.ClassifyConfig, train_classify.run),
     "detect": Job(nodule_config.NoduleConfig, train_nodules.run),
 }
 

@@ -20,9 +20,12 @@ from apps.cli import (
     export,
     identity,
     inspect,
+    labels,
     models,
     phantom,
+    plan,
     scan,
+    split,
     training,
 )
 from apps.cli.command import report
@@ -49,6 +52,9 @@ for group in (
     demo,
     review,
     phantom,
+    labels,
+    split,
+    plan,
     training,
     evaluate,
     export,

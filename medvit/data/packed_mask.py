@@ -77,5 +77,9 @@ class KeptMask:
         """Return one voxel that lies inside the mask."""
         return self._packed().at(z, y, x)
 
+    def all(self) -> Mask:
+        """Return the whole mask, a byte a voxel."""
+        return self._packed().all()
+
     def _packed(self) -> PackedMask:
         return PackedMask(np.load(self.path, mmap_mode="r"), self.shape)

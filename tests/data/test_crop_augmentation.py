@@ -25,7 +25,8 @@ def ball(side: int, centre: NDArray[np.float64], diameter: float) -> NDArray[np.
     """Return a ball of 1 in 0, with an edge as wide as a voxel."""
     axes = np.ogrid[:side, :side, :side]
     away = np.sqrt(sum((axis - at) ** 2 for axis, at in zip(axes, centre, strict=True)))
-    return np.clip(diameter / 2 - away + 0.5, 0, 1).astype(np.float32)
+    inside: NDArray[np.float32] = np.clip(diameter / 2 - away + 0.5, 0, 1).astype(np.float32)
+    return inside
 
 
 def measured(hu: NDArray[np.float32]) -> list[float]:

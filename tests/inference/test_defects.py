@@ -33,6 +33,7 @@ class BlockMeans(Vit):
 
 def planned(classes: tuple[str, ...] = ("bright", "dark")) -> tuple[DefectClassifier, ModelCard]:
     model = DefectClassifier(BlockMeans(), classes=2).eval()
+    assert isinstance(model.head, nn.Linear)
     nn.init.eye_(model.head.weight)
     nn.init.zeros_(model.head.bias)
     card = ModelCard(

@@ -18,6 +18,7 @@ def classifier() -> DefectClassifier:
     for parameter in net.parameters():
         if parameter.ndim == 1:  # without biases a flat image is all zeros, and norms explode
             torch.nn.init.normal_(parameter, mean=0.5, std=0.3, generator=generator)
+    assert isinstance(net.head, torch.nn.Linear)
     torch.nn.init.normal_(net.head.weight, generator=generator)
     return net
 

@@ -20,29 +20,6 @@ DEFERRED_UNTIL = 0.8
 """Share of the epochs after which the weights come in."""
 
 
-class CosineHead(nn.Module):
-    """A normalised linear layer: logits are cosines, so that a margin means an angle.
-
-    Args:
-        features: Width of what comes in.
-        classes: Width of what goes out.
-    """
-
-    def __init__(self, features: int, classes: int) -> None:
-        super().__init__()
-        self.weight = nn.Parameter(torch.empty(classes, features))
-        nn.init.trunc_normal_(self.weight, std=0.02)
-
-    @property
-    def out_features(self) -> int:
-        """Number of classes."""
-        return self.weight.shape[0]
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Return cosines (n, k) of features (n, d)."""
-        return F.linear(F.normalize(x.float(), dim=-1), F.normalize(self.weight.float(), dim=-1))
-
-
 class MarginLoss(nn.Module):
     """Cross entropy of cosines, the true one lowered by a margin, all scaled.
 
@@ -77,7 +54,7 @@ class MarginLoss(nn.Module):
         """Return the weighted mean loss.
 
         Args:
-            logits: Cosines (n, k) of a `CosineHead`.
+            logits: Cosines (n, k): of a `CosineHead` with scale 1.
             targets: Class indices (n,), or class probabilities (n, k).
 
         Raises:

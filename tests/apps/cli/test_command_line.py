@@ -30,7 +30,7 @@ def commands() -> Iterator[str]:
         yield from (f"{name} {leaf}" for leaf in group) if group else (name,)
 
 
-@pytest.mark.parametrize("command", ["", *commands(), "models", "evaluate"])
+@pytest.mark.parametrize("command", ["", *commands(), "models", "evaluate", "labels"])
 def test_every_command_has_help_with_an_example(medvit: Medvit, command: str) -> None:
     answer = medvit(*command.split(), "--help")
     assert answer.code == 0
@@ -42,7 +42,9 @@ def test_every_command_has_help_with_an_example(medvit: Medvit, command: str) ->
 
 def test_the_commands_of_the_contract_exist() -> None:
     wanted = {"scan", "inspect", "phantom", "demo", "doctor", "app", "pretrain", "train"}
-    wanted |= {"models list", "models show", "evaluate froc"}
+    wanted |= {"models list", "models show", "evaluate froc", "evaluate detection"}
+    wanted |= {"evaluate classification", "evaluate model", "export", "split", "plan"}
+    wanted |= {"labels import", "labels export"}
     assert wanted <= set(commands())
 
 

@@ -7,7 +7,7 @@ import torch
 from torch.nn import functional as F  # noqa: N812
 
 from medvit.learn.longtail.class_weights import effective_number_weights
-from medvit.learn.longtail.margins import CosineHead, MarginLoss
+from medvit.learn.longtail.margins import MarginLoss
 
 COUNTS = torch.tensor([160.0, 10.0])
 COSINES = torch.tensor([[0.9, -0.2], [0.1, 0.4], [0.3, 0.2]])
@@ -39,10 +39,3 @@ def test_weights_come_in_after_four_fifths_and_go_when_it_resumes_before() -> No
 def test_plain_logits_are_refused_with_the_value() -> None:
     with pytest.raises(ValueError, match=r"got a logit of 3\.5"):
         MarginLoss(COUNTS)(torch.tensor([[3.5, 0.0]]), torch.tensor([0]))
-
-
-def test_a_cosine_head_ignores_the_length_of_features() -> None:
-    head = CosineHead(4, 2)
-    x = torch.randn(3, 4, generator=torch.Generator().manual_seed(0))
-    torch.testing.assert_close(head(x), head(7 * x))
-    assert float(head(head.weight.detach())[0, 0].detach()) == pytest.approx(1)
