@@ -20,14 +20,6 @@ LossName = Literal[
     "logit_adjustment",
 ]
 
-CORRECTING: tuple[LossName, ...] = (
-    "class_balanced",
-    "ldam_drw",
-    "balanced_softmax",
-    "logit_adjustment",
-)
-"""Losses that correct for class frequencies; a sampler that does so too would do it twice."""
-
 
 class AdjustedLoss(nn.Module):
     """Cross entropy of logits shifted by the log of the class priors.
