@@ -77,7 +77,7 @@ class PlattScale:
         """Return the calibrated probability of a score of 0 to 1.
 
         Examples:
-            >>> PlattScale(1.0, 0.0).apply(0.25), PlattScale(2.0, 0.0).apply(0.5)
+            >>> round(PlattScale(1.0, 0.0).apply(0.25), 6), PlattScale(2.0, 0.0).apply(0.5)
             (0.25, 0.5)
         """
         return float(_sigmoid(self.slope * _logit(np.float64(score)) + self.intercept))

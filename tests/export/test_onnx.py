@@ -46,6 +46,7 @@ class Affine(nn.Module):
         return x * self.weight + 1
 
 
+@pytest.mark.slow
 @needs_onnx
 def test_an_exported_network_gives_the_numbers_of_its_source(tmp_path: Path) -> None:
     net = Affine()

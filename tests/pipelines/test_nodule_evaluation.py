@@ -39,6 +39,7 @@ def ball_trial(name: str, *, planted: bool) -> Trial:
     return Trial(name, volume, (row,) if planted else ())
 
 
+@pytest.mark.slow
 def test_a_planted_ball_is_found_and_scored() -> None:
     trials = [partial(ball_trial, "with", planted=True), partial(ball_trial, "bare", planted=False)]
     done: list[int] = []

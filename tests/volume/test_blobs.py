@@ -96,6 +96,7 @@ def test_noise_alone_is_unlikely() -> None:
     assert find_blobs(volume, everywhere(volume)).chances.max(initial=0.0) < 0.01
 
 
+@pytest.mark.slow
 @settings(deadline=None, max_examples=8)
 @given(st.integers(1, 40), st.integers(1, 10**6))
 def test_blobs_do_not_depend_on_slabs(slab: int, source_bytes: int) -> None:

@@ -17,6 +17,7 @@ LINES = [
 ]
 
 
+@pytest.mark.slow
 def test_every_command_of_the_page_runs(
     medvit: Medvit, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
