@@ -106,7 +106,7 @@ def test_a_training_leaves_a_model_that_a_scan_can_use(tmp_path: Path) -> None:
     assert model.reference == "nodule-swin3d@1"
     record = json.loads((Path(answer["run"]) / "run.json").read_text(encoding="utf-8"))
     assert record["model_sha256"] == model.sha256
-    assert record["counts"] == {"phantoms": 1, "crops": 2}
+    assert record["counts"] == {"phantoms": 1, "scans": 0, "crops": 2}
     assert "# nodule-swin3d@1" in (model.folder / "README.md").read_text(encoding="utf-8")
 
 

@@ -17,7 +17,12 @@ from tests.make.chest import Ball, make_chest
 from tests.make.models import NODULE, register_untrained
 
 CALIBRATION = {"slope": 2.0, "intercept": -1.0}
-THRESHOLDS = {"probability": 0.2, "fp_per_scan_1": 0.3, "fp_per_scan_4": 0.1, "miss_rate_0.1": 0.1}
+THRESHOLDS = {  # an untrained detector scores 0.169 to 0.174
+    "probability": 0.172,
+    "fp_per_scan_1": 0.173,
+    "fp_per_scan_4": 0.1,
+    "miss_rate_0.1": 0.1,
+}
 
 
 @pytest.fixture
@@ -65,7 +70,7 @@ def test_marks_are_calibrated_and_cut_where_it_was_asked(
             shown = PlattScale(**CALIBRATION).apply(float(told["score"]))
             assert float(row["probability"]) == pytest.approx(shown, abs=1e-5)
             assert row["diameter_mm"] == told[f"{told['diameter_from']}_mm"]
-    assert found["own"]
+    assert len(found["own"]) > len(found["strict"]) > 0
     cut = PlattScale(**CALIBRATION).apply(THRESHOLDS["fp_per_scan_1"])
     assert all(float(row["probability"]) >= cut - 1e-6 for row in found["strict"])
     reached = {row["finding_id"] for row in found["own"] if float(row["probability"]) >= cut}
