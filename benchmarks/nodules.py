@@ -16,11 +16,11 @@ import json
 import os
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from functools import cache, partial
 from multiprocessing import get_context
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -44,6 +44,8 @@ from medvit.models.weights import load_model
 from medvit.registry.registry import find_model
 from medvit.volume.volume import Volume
 from pipelines.nodule_evaluation import Trial, insertion_trial, phantom_trial, search_trial
+
+T = TypeVar("T", Annotation, Mark)
 
 SCANS = Path(__file__).resolve().parents[2] / "shared/data/ct"
 FIRST_SEED = 5000
@@ -88,7 +90,7 @@ def open_scan(folder: str) -> Volume:
 def make_trial(name: str) -> Trial:
     kind, number = name.rsplit("/", 1)
     if kind == "phantom":
-        return replace(phantom_trial(FIRST_SEED + int(number)), name=name)
+        return phantom_trial(FIRST_SEED + int(number))
     host = HOSTS[kind]
     rng = np.random.default_rng([FIRST_SEED, int(number)])
     volume = open_scan(host.folder)
@@ -142,10 +144,10 @@ def searched(names: Sequence[str], models: Sequence[str], work: Path) -> dict[st
 
 def figures(rows: Sequence[dict[str, Any]], model: str) -> dict[str, Any]:
     """Score one model: FROC with its band, by size and by what nodules are made of."""
-    planted = [Annotation(**each) for row in rows for each in row["planted"]]
+    planted = [_named(Annotation, each, row) for row in rows for each in row["planted"]]
     kinds = [kind for row in rows for kind in row["kinds"]]
-    excluded = [Annotation(**each) for row in rows for each in row["excluded"]]
-    marks = [Mark(**each) for row in rows for each in row["marks"][model]]
+    excluded = [_named(Annotation, each, row) for row in rows for each in row["excluded"]]
+    marks = [_named(Mark, each, row) for row in rows for each in row["marks"][model]]
     names = [row["name"] for row in rows]
     matches = match_scans(marks, planted, excluded=excluded, series=names)
     by_kind = {}
@@ -166,6 +168,11 @@ def figures(rows: Sequence[dict[str, Any]], model: str) -> dict[str, Any]:
         },
         "by_kind": by_kind,
     }
+
+
+def _named(kind: type[T], values: dict[str, Any], row: dict[str, Any]) -> T:
+    """Return a mark or annotation under the name of its trial."""
+    return kind(**{**values, "series_uid": row["name"]})
 
 
 def _brief(result: Any) -> dict[str, float]:
