@@ -14,6 +14,7 @@ import venv
 import zipfile
 from importlib.metadata import packages_distributions
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -170,19 +171,32 @@ def test_the_wheel_works_from_another_folder(elsewhere: Path, tmp_path: Path) ->
     assert shipped <= {each["name"] for each in json.loads(models.stdout)["models"]}
 
 
+@pytest.fixture(scope="module")
+def demo(elsewhere: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any]]:
+    """Return the folder a demo ran in, and its answer."""
+    folder = tmp_path_factory.mktemp("demo")
+    done = run(elsewhere / "medvit", "demo", "--no-app", "--json", folder=folder)
+    assert done.returncode == 0, done.stderr
+    return folder, json.loads(done.stdout)
+
+
+def share_of_hits(answer: dict[str, Any], kind: str) -> float:
+    hits = [each["hit"] for each in answer["planted"] if each["kind"] == kind]
+    return sum(hits) / len(hits)
+
+
 @pytest.mark.wheel
-def test_the_demo_works_from_a_wheel(elsewhere: Path, tmp_path: Path) -> None:
-    demo = run(elsewhere / "medvit", "demo", "--no-app", "--json", folder=tmp_path)
-    assert demo.returncode == 0, demo.stderr
-    answer = json.loads(demo.stdout)
-    assert (
-        Path(answer["report"]).is_relative_to("medvit-workspace")
-        or Path(answer["report"]).is_file()
-    )
-    assert (tmp_path / answer["report"]).is_file()
-    broken = [each for each in answer["planted"] if each["kind"] == "broken"]
-    assert [each for each in broken if not each["hit"]] == []
-    # Of ten nodules one is ground glass, one part-solid and one of 3.4 mm; see the model card.
-    for kind, share in (("nodule", 0.5), ("defect", 0.7)):
-        hits = [each["hit"] for each in answer["planted"] if each["kind"] == kind]
-        assert sum(hits) >= share * len(hits), answer["planted"]
+def test_the_demo_works_from_a_wheel(demo: tuple[Path, dict[str, Any]]) -> None:
+    folder, answer = demo
+    report = Path(answer["report"])
+    assert report.is_relative_to("medvit-workspace") or report.is_file()
+    assert (folder / report).is_file()
+    assert share_of_hits(answer, "broken") == 1
+    assert share_of_hits(answer, "defect") >= 0.7
+
+
+@pytest.mark.wheel
+@pytest.mark.xfail(strict=True, reason="6 of 10: ground glass and small nodules, see the card")
+def test_the_demo_finds_most_nodules(demo: tuple[Path, dict[str, Any]]) -> None:
+    _, answer = demo
+    assert share_of_hits(answer, "nodule") >= 0.7

@@ -35,6 +35,11 @@ def file_of(scanned: ScanSummary, kind: str) -> Path:
     return path
 
 
+def largest_mm(scanned: ScanSummary) -> float:
+    with (scanned.out / "findings.csv").open(encoding="utf-8", newline="") as stream:
+        return max(float(row["diameter_mm"]) for row in csv.DictReader(stream))
+
+
 def test_the_report_points_at_the_nodule(scanned: ScanSummary, tmp_path: Path) -> None:
     path = file_of(scanned, "sr")
     assert errors_in(path.read_bytes(), tmp_path) == []
@@ -52,12 +57,14 @@ def test_its_segment_lies_there_too(scanned: ScanSummary, tmp_path: Path) -> Non
     volume = seg.get_volume(segment_numbers=[1], combine_segments=True)
     points = volume.map_indices_to_reference(np.argwhere(volume.array > 0))
     assert math.dist(points.mean(axis=0), NODULE_LPS_MM) < 3
-    with (scanned.out / "findings.csv").open(encoding="utf-8", newline="") as stream:
-        diameter_mm = max(float(row["diameter_mm"]) for row in csv.DictReader(stream))
-    # Measured 26.3 mm on these slices of 2.5 mm; the readers' contours give 23.1 to 23.35.
-    assert diameter_mm == pytest.approx(DIAMETER_MM, rel=0.15)
+    diameter_mm = largest_mm(scanned)
     measured_mm3 = len(points) * float(np.prod(volume.spacing))
     assert measured_mm3 == pytest.approx(math.pi / 6 * diameter_mm**3, rel=0.05)
+
+
+@pytest.mark.xfail(strict=True, reason="measured 26.3 mm on slices of 2.5 mm, readers 23.35 mm")
+def test_its_diameter_is_that_of_the_readers(scanned: ScanSummary) -> None:
+    assert largest_mm(scanned) == pytest.approx(DIAMETER_MM, rel=0.1)
 
 
 def test_a_second_scan_gives_the_same_bytes(scanned: ScanSummary, shared_data: Path) -> None:
