@@ -181,7 +181,7 @@ def demo(elsewhere: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Pat
 
 
 def share_of_hits(answer: dict[str, Any], kind: str) -> float:
-    hits = [each["hit"] for each in answer["planted"] if each["kind"] == kind]
+    hits = [bool(each["hit"]) for each in answer["planted"] if each["kind"] == kind]
     return sum(hits) / len(hits)
 
 
