@@ -45,6 +45,9 @@ class DataSettings(Settings):
     insertion_share: float = Field(
         0.3, ge=0, le=1, description="share of crops of annotated scans that get nodules put in"
     )
+    hard_nodules: float = Field(
+        0.0, ge=0, le=1, description="share of made nodules drawn hazy or small, beyond LUNA16's"
+    )
     validation_scans: int = Field(
         20, ge=0, description="held-out annotated scans searched while training"
     )

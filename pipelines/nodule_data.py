@@ -89,7 +89,11 @@ class _Sources:
             folder=self.kept,
         )
         shares = _shares(len(backgrounds), real, annotated_share=self.data.annotated_share)
-        settings = CropSettings(side=phase.side, positive_share=self.data.positive_share)
+        settings = CropSettings(
+            side=phase.side,
+            positive_share=self.data.positive_share,
+            hard_share=self.data.hard_nodules,
+        )
         return CropPhase((*backgrounds, *real), settings, shares)
 
 

@@ -28,6 +28,7 @@ class CropSettings:
         side: Voxels on a side.
         most_nodules: Nodules in a crop are drawn uniformly from 0 to this.
         most_distractors: Vessel bends, scars, rib ends and shams, to be told from nodules.
+        hard_share: Share of the nodules put in that are hazy or small.
         positive_share: Share of the crops of a scan with real nodules that hold one of them.
         cut_share: Share of crops in which the scan ends inside the crop.
         thick_share: Share of crops smeared along z as by thick slices.
@@ -38,6 +39,7 @@ class CropSettings:
     side: int = 64
     most_nodules: int = 6
     most_distractors: int = 6
+    hard_share: float = 0.0
     positive_share: float = 0.5
     cut_share: float = 0.15
     thick_share: float = 0.2

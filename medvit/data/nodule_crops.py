@@ -16,7 +16,7 @@ from medvit.data.crop_augmentation import (
 from medvit.data.distractors import draw_distractor, insert_distractor
 from medvit.data.insertion import insert_nodule
 from medvit.data.nodule_sites import draw_site
-from medvit.data.nodule_spec import draw_nodule
+from medvit.data.nodule_spec import draw_hard_nodule, draw_nodule
 from medvit.data.packed_mask import KeptMask, PackedMask
 from medvit.volume.volume import AIR_HU, Hu
 
@@ -124,7 +124,8 @@ def draw_crop(
     for _ in range(int(rng.integers(settings.most_nodules + 1))):
         site = draw_site(rng, hu, free, spacing_mm=(background.spacing_mm,) * 3)
         if site is not None:
-            spec = draw_nodule(rng, centre_index_zyx=site)
+            draw = draw_hard_nodule if rng.random() < settings.hard_share else draw_nodule
+            spec = draw(rng, centre_index_zyx=site)
             insert_nodule(hu, spec, **_scanner(background), rng=rng)
             known.append([*spec.centre_index_zyx, spec.diameter_mm])
             _clear(free, np.array(known[-1:], np.float32), background.spacing_mm)

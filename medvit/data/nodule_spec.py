@@ -16,7 +16,7 @@ KIND_SHARES = (0.72, 0.10, 0.11, 0.07)
 
 # Log-normal fit to the diameters of LUNA16's 1186 nodules.
 LOG_DIAMETER_MEAN, LOG_DIAMETER_SD = 1.99, 0.47
-SMALLEST_MM, LARGEST_MM = 3.0, 30.0
+SMALLEST_MM, SMALL_MM, LARGEST_MM = 3.0, 6.0, 30.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +54,7 @@ def draw_nodule(
     *,
     centre_index_zyx: Sequence[float],
     kinds: Sequence[Kind] = KINDS,
+    largest_mm: float = LARGEST_MM,
 ) -> NoduleSpec:
     """Draw size, kind and outline of a nodule at a place.
 
@@ -61,13 +62,14 @@ def draw_nodule(
 
     Args:
         kinds: What may be drawn, in the proportions of `KIND_SHARES`.
+        largest_mm: Larger ones are drawn anew.
     """
     z, y, x = (float(value) for value in centre_index_zyx)
     shares = np.array(
         [share * (kind in kinds) for kind, share in zip(KINDS, KIND_SHARES, strict=True)]
     )
     kind = KINDS[int(rng.choice(len(KINDS), p=shares / shares.sum()))]
-    diameter_mm = draw_diameter(rng)
+    diameter_mm = draw_diameter(rng, largest_mm=largest_mm)
     hu, core_hu, core_share = _draw_attenuation(rng, kind)
     is_hazy = kind in {"part_solid", "ground_glass"}
     spiky = diameter_mm > 6 and kind != "calcified" and rng.random() < 0.3
@@ -86,11 +88,20 @@ def draw_nodule(
     )
 
 
-def draw_diameter(rng: np.random.Generator) -> float:
+def draw_hard_nodule(rng: np.random.Generator, *, centre_index_zyx: Sequence[float]) -> NoduleSpec:
+    """Draw one that a detector misses most: ground glass, part-solid or at most 6 mm, evenly."""
+    hard = int(rng.integers(3))
+    if hard == 2:
+        return draw_nodule(rng, centre_index_zyx=centre_index_zyx, largest_mm=SMALL_MM)
+    kind: Kind = ("ground_glass", "part_solid")[hard]
+    return draw_nodule(rng, centre_index_zyx=centre_index_zyx, kinds=(kind,))
+
+
+def draw_diameter(rng: np.random.Generator, *, largest_mm: float = LARGEST_MM) -> float:
     """Draw a diameter in mm, log-normal between the least and the largest."""
     while True:
         diameter_mm = float(rng.lognormal(LOG_DIAMETER_MEAN, LOG_DIAMETER_SD))
-        if SMALLEST_MM <= diameter_mm <= LARGEST_MM:
+        if SMALLEST_MM <= diameter_mm <= largest_mm:
             return diameter_mm
 
 

@@ -5,7 +5,15 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from medvit.data.nodule_spec import KIND_SHARES, KINDS, LARGEST_MM, SMALLEST_MM, draw_nodule
+from medvit.data.nodule_spec import (
+    KIND_SHARES,
+    KINDS,
+    LARGEST_MM,
+    SMALL_MM,
+    SMALLEST_MM,
+    draw_hard_nodule,
+    draw_nodule,
+)
 
 DRAWN = [draw_nodule(rng, centre_index_zyx=(0, 0, 0)) for rng in [np.random.default_rng(0)] * 4000]
 
@@ -41,3 +49,12 @@ def test_only_haze_fades_at_its_edge_and_not_the_whole_of_it() -> None:
     for spec in DRAWN:
         assert (spec.margin_mm > 0) == (spec.kind in {"part_solid", "ground_glass"})
         assert spec.margin_mm <= 0.2 * spec.diameter_mm
+
+
+def test_hard_nodules_are_hazy_or_small_in_equal_parts() -> None:
+    rng = np.random.default_rng(1)
+    drawn = [draw_hard_nodule(rng, centre_index_zyx=(0, 0, 0)) for _ in range(3000)]
+    hazy = [spec.kind in {"part_solid", "ground_glass"} for spec in drawn]
+    small = [spec.diameter_mm <= SMALL_MM for spec in drawn]
+    assert np.mean(hazy) == pytest.approx(2 / 3 + (0.10 + 0.11) / 3, abs=0.03)
+    assert all(is_hazy or is_small for is_hazy, is_small in zip(hazy, small, strict=True))
