@@ -7,7 +7,6 @@ shipped one, else the newest in the workspace.
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -102,9 +101,7 @@ def version_folder(models: Path, name: str) -> Iterator[Path]:
     Raises:
         ModelError: If the name could not be a folder's.
     """
-    if not re.match(NAME_PATTERN, name):
-        msg = f"model name {name!r} must match {NAME_PATTERN}"
-        raise ModelError(msg)
+    check_name(name)
     number = 1
     while True:
         if not (models / name / str(number)).exists():
@@ -112,26 +109,36 @@ def version_folder(models: Path, name: str) -> Iterator[Path]:
         number += 1
 
 
-def set_production(models: Path, name: str, version: str) -> None:
-    """Let a name mean one of the workspace's versions from now on.
+def production_version(models: Path, name: str, *, shipped: Path = SHIPPED) -> str | None:
+    """Return the version that a name alone means, None if there is no such model."""
+    known = [model for model in list_models(models, shipped=shipped) if model.name == name]
+    return next((model.version for model in known if model.production), None)
+
+
+def pinned_version(models: Path, name: str) -> str | None:
+    """Return the version that was promoted, None if none ever was."""
+    try:
+        lines = (models / name / POINTER).read_text(encoding="utf-8").split()
+    except FileNotFoundError:
+        return None
+    return lines[0] if lines else None
+
+
+def check_name(name: str) -> None:
+    """Say so if a name could not be a folder's.
 
     Raises:
-        ModelError: If the workspace has no such version.
+        ModelError: With the rule.
     """
-    if not (models / name / version / CARD_FILE).is_file():
-        msg = f"{models / name} has no version {version!r}"
-        raise ModelError(msg, hint="see `medvit models list`")
-    draft = models / name / f".{POINTER}-{os.getpid()}"
-    draft.write_text(version + "\n", encoding="utf-8")
-    draft.replace(models / name / POINTER)
+    if not re.match(NAME_PATTERN, name):
+        msg = f"model name {name!r} must match {NAME_PATTERN}"
+        raise ModelError(msg)
 
 
 def _production(name: str, versions: list[tuple[Path, str]], models: Path | None) -> Path:
-    pointer = None if models is None else models / name / POINTER
-    if pointer is not None and pointer.is_file():
-        wanted = pointer.read_text(encoding="utf-8").strip()
-        for folder, version in versions:
-            if version == wanted and folder.parent == pointer.parent:
-                return folder
+    wanted = None if models is None else pinned_version(models, name)
+    for folder, version in versions:
+        if version == wanted:
+            return folder
     shipped = [folder for folder, _ in versions if models is None or models not in folder.parents]
     return shipped[0] if shipped else versions[-1][0]

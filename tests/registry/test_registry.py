@@ -8,7 +8,8 @@ import pytest
 from medvit.errors import ModelError
 from medvit.models.builders import build_model
 from medvit.models.weights import Architecture, ModelCard, save_model
-from medvit.registry.registry import find_model, list_models, set_production, version_folder
+from medvit.registry.production import promote
+from medvit.registry.registry import find_model, list_models, version_folder
 
 ARGUMENTS = {"backbone": "swin3d_tiny", "width": 8}
 
@@ -43,7 +44,7 @@ def test_a_name_alone_means_the_shipped_model_at_first(places: tuple[Path, Path]
 
 def test_a_name_alone_means_the_production_version(places: tuple[Path, Path]) -> None:
     shipped, models = places
-    set_production(models, "nodule-swin3d", "1")
+    promote(models, "nodule-swin3d", "1", by="ann", reason="try it", shipped=shipped)
     assert find_model("nodule-swin3d", models=models, shipped=shipped).version == "1"
     assert find_model("nodule-swin3d@2", models=models, shipped=shipped).version == "2"
     flags = [model.production for model in list_models(models, shipped=shipped)]
@@ -78,5 +79,7 @@ def test_versions_are_numbered_and_never_taken_twice(places: tuple[Path, Path]) 
 
 
 def test_production_must_exist(places: tuple[Path, Path]) -> None:
-    with pytest.raises(ModelError, match="has no version '7'"):
-        set_production(places[1], "nodule-swin3d", "7")
+    shipped, models = places
+    with pytest.raises(ModelError, match="no model 'nodule-swin3d@7'"):
+        promote(models, "nodule-swin3d", "7", by="ann", reason="", shipped=shipped)
+    assert not (models / "nodule-swin3d" / "history.jsonl").exists()

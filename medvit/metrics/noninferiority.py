@@ -1,0 +1,303 @@
+"""Is a challenger worse than the champion? Claims on shares of cases, and the verdict on them.
+
+A challenger is promoted when it is not worse on the primary figure and on every class or size
+band (each lower bound above its margin; all must hold, so no correction for their number:
+an intersection-union test, Berger 1982), and when it is surely better, or has learned classes
+that the champion does not know. Neither worse nor better is no reason for a change.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from math import floor
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from medvit.metrics.classification import wilson_interval
+from medvit.metrics.paired import ROUNDS, Difference, Indices, McNemar, mcnemar
+
+Bools = NDArray[np.bool_]
+Answer = Literal["promote", "refuse", "undecided"]
+Standing = Literal["not worse", "unclear", "worse", "insufficient"]
+
+LEVEL = 0.05
+"""Of the exact tests, two-sided."""
+
+CHUNK = 250
+"""Draws held at a time."""
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """How a challenger does on some cases, beside the champion.
+
+    Attributes:
+        name: Of the figure, class or size band.
+        cases: How many there are.
+        difference: None where no interval could be drawn.
+        flips: Cases that one model got right and the other wrong.
+        margin: Loss that is borne.
+        enough: Whether there are cases and groups enough to say that it did not get worse.
+    """
+
+    name: str
+    cases: int
+    difference: Difference | None
+    flips: McNemar
+    margin: float
+    enough: bool
+
+    @property
+    def is_worse(self) -> bool:
+        """Whether the interval lies below 0 and reaches beyond the margin."""
+        difference = self.difference
+        return difference is not None and difference.high < 0 and difference.low <= -self.margin
+
+    @property
+    def standing(self) -> Standing:
+        """What the cases say."""
+        if self.difference is None or not self.enough:
+            return "insufficient"
+        if self.difference.is_not_worse(self.margin):
+            return "not worse"
+        return "worse" if self.is_worse else "unclear"
+
+
+@dataclass(frozen=True, slots=True)
+class Learned:
+    """A class that only the challenger knows.
+
+    Attributes:
+        name: Of the class.
+        hits: Frozen cases of it that the challenger names.
+        cases: Frozen cases of it.
+    """
+
+    name: str
+    hits: int
+    cases: int
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        """95 % Wilson interval of the recall."""
+        return wilson_interval(self.hits, self.cases)
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What the gate says, and why.
+
+    Attributes:
+        answer: `promote` alone lets a model into production by itself.
+        reasons: Sentences; the first one decides.
+        is_better: Whether the challenger is surely better on the primary figure.
+    """
+
+    answer: Answer
+    reasons: tuple[str, ...]
+    is_better: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """All that a verdict is taken from.
+
+    Attributes:
+        primary: The figure that was fixed beforehand.
+        parts: Every class or size band.
+        learned: Classes that only the challenger knows.
+        lost: Classes of frozen cases that only the champion knows, with their cases.
+    """
+
+    primary: Claim
+    parts: tuple[Claim, ...]
+    learned: tuple[Learned, ...] = ()
+    lost: Mapping[str, int] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Draws:
+    """How intervals are drawn, and when there is enough to draw from.
+
+    Attributes:
+        rounds: Draws of groups.
+        seed: Of the draws.
+        least_cases: Of a part.
+        least_groups: Of a part.
+    """
+
+    rounds: int = ROUNDS
+    seed: int = 0
+    least_cases: int = 30
+    least_groups: int = 10
+
+
+def share_claims(
+    challenger: Bools,
+    champion: Bools,
+    groups: Indices,
+    *,
+    parts: Mapping[str, Bools],
+    margins: Mapping[str, float],
+    draws: Draws,
+) -> tuple[Claim, ...]:
+    """Return a claim on the share of right answers in each part; all of them see one draw.
+
+    Args:
+        challenger: (n,), whether it was right.
+        champion: (n,), of the same cases in the same order.
+        groups: (n,) of each case: patients or parts, drawn whole.
+        parts: By name, which cases belong to it, (n,) each.
+        margins: Of each part.
+        draws: How intervals are drawn.
+    """
+    numbers = np.unique(groups, return_inverse=True)[1]
+    gain = challenger.astype(np.float64) - champion
+    inside = np.stack([parts[name] for name in parts]).astype(np.float64)  # (p, n)
+    count = int(numbers.max()) + 1
+    cases, gains = np.zeros((2, count, len(parts)))
+    np.add.at(cases, numbers, inside.T)
+    np.add.at(gains, numbers, (inside * gain).T)
+    drawn = _drawn(gains, cases, draws)
+    claims = []
+    for at, (name, member) in enumerate(parts.items()):
+        held = int((cases[:, at] > 0).sum())
+        n = int(member.sum())
+        difference = None
+        if held >= 2:
+            edges = _edges(drawn[:, at])
+            right, before = challenger[member].mean(), champion[member].mean()
+            difference = Difference(float(right), float(before), *edges, groups=held)
+        enough = n >= draws.least_cases and held >= draws.least_groups
+        flips = mcnemar(challenger[member], champion[member])
+        claims.append(Claim(name, n, difference, flips, margins[name], enough))
+    return tuple(claims)
+
+
+def weigh(evidence: Evidence, *, holds_rare: bool, learned_recall: float) -> Verdict:
+    """Return whether a challenger may take the champion's place.
+
+    Args:
+        evidence: What was measured.
+        holds_rare: Whether parts with too few cases keep it from promotion.
+        learned_recall: Recall that a new class must surely reach to count as learned.
+    """
+    primary = evidence.primary
+    better = is_better(primary)
+    faults = [*_losses(evidence), *_worse(evidence, holds_rare=holds_rare)]
+    if faults:
+        return Verdict("refuse", tuple(faults), better)
+    doubts = _doubts(evidence, holds_rare=holds_rare)
+    learned = [each for each in evidence.learned if each.interval[0] >= learned_recall]
+    gains = [
+        f"learned {each.name}: {each.hits} of {each.cases} frozen cases named" for each in learned
+    ]
+    if better:
+        gains.insert(0, f"better on {primary.name}: {told(primary)}")
+    doubts += [
+        f"{each.name} is new, and {each.hits} of {each.cases} frozen cases are too few or too "
+        f"wrong to say that it is learned (recall surely above {learned_recall:g})"
+        for each in evidence.learned
+        if each not in learned and not gains
+    ]
+    if not doubts and gains:
+        return Verdict(
+            "promote", (*gains, f"not worse on {primary.name} and on every part"), better
+        )
+    if not gains:
+        doubts.append(f"not surely better on {primary.name}: {told(primary)}{_too_few(primary)}")
+    return Verdict("undecided", (*doubts, *gains), better)
+
+
+def is_better(claim: Claim) -> bool:
+    """Whether the interval lies above 0 and the exact test agrees."""
+    difference = claim.difference
+    if difference is None or not claim.enough:
+        return False
+    return difference.is_better and claim.flips.p < LEVEL
+
+
+def holm(p_values: Sequence[float]) -> tuple[float, ...]:
+    """Return p-values adjusted for their number (Holm 1979).
+
+    Examples:
+        >>> [round(p, 2) for p in holm([0.01, 0.04, 0.03])]
+        [0.03, 0.06, 0.06]
+    """
+    adjusted, highest = [0.0] * len(p_values), 0.0
+    for rank, at in enumerate(sorted(range(len(p_values)), key=p_values.__getitem__)):
+        highest = max(highest, min(1.0, (len(p_values) - rank) * p_values[at]))
+        adjusted[at] = highest
+    return tuple(adjusted)
+
+
+def told(claim: Claim) -> str:
+    """Return the difference of a claim as people write it."""
+    if claim.difference is None:
+        return f"no interval, {claim.cases} cases"
+    d = claim.difference
+    return f"{d.champion:.3f} to {d.challenger:.3f} ({d.value:+.3f}, {d.low:+.3f} to {d.high:+.3f})"
+
+
+def _losses(evidence: Evidence) -> list[str]:
+    return [
+        f"{name} is unknown to the challenger, and {cases} frozen cases show it"
+        for name, cases in (evidence.lost or {}).items()
+    ]
+
+
+def _worse(evidence: Evidence, *, holds_rare: bool) -> list[str]:
+    """Return what is surely worse, and rare parts that lost more than is borne."""
+    primary = evidence.primary
+    faults = [f"worse on {primary.name}: {told(primary)}"] if primary.is_worse else []
+    adjusted = holm([part.flips.p for part in evidence.parts])
+    for part, p in zip(evidence.parts, adjusted, strict=True):
+        lost = part.flips.lost - part.flips.gained
+        if part.is_worse and p < LEVEL:
+            faults.append(f"worse on {part.name}: {told(part)}")
+        elif holds_rare and part.standing == "insufficient" and lost > part.margin * part.cases:
+            faults.append(f"{part.name} lost {lost} of its {part.cases} cases: {told(part)}")
+    return faults
+
+
+def _doubts(evidence: Evidence, *, holds_rare: bool) -> list[str]:
+    doubts = []
+    for claim in (evidence.primary, *evidence.parts):
+        if claim.standing == "insufficient":
+            if holds_rare or claim is evidence.primary:
+                doubts.append(f"too few cases of {claim.name}: {claim.cases}")
+        elif claim.standing != "not worse":
+            doubts.append(
+                f"not shown to be less than {claim.margin:g} worse on {claim.name}: {told(claim)}"
+            )
+    return doubts
+
+
+def _too_few(claim: Claim) -> str:
+    if claim.flips.can_decide:
+        return ""
+    flipped = claim.flips.gained + claim.flips.lost
+    return f"; not enough evidence, only {flipped} cases were answered differently"
+
+
+def _drawn(
+    gains: NDArray[np.float64], cases: NDArray[np.float64], draws: Draws
+) -> NDArray[np.float64]:
+    """Return the gain of every part in every draw, (rounds, parts); NaN where it has no case."""
+    rng, count = np.random.default_rng(draws.seed), len(gains)
+    even = np.full(count, 1 / count)
+    pieces = []
+    for start in range(0, draws.rounds, CHUNK):
+        size = min(CHUNK, draws.rounds - start)
+        weights = rng.multinomial(count, even, size=size).astype(np.float64)
+        with np.errstate(invalid="ignore"):
+            pieces.append((weights @ gains) / (weights @ cases))
+    return np.concatenate(pieces)
+
+
+def _edges(drawn: NDArray[np.float64]) -> tuple[float, float]:
+    values = np.sort(drawn[np.isfinite(drawn)])
+    return float(values[floor(0.025 * len(values))]), float(values[floor(0.975 * len(values))])

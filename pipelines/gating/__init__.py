@@ -1,0 +1,1 @@
+"""The parts of the gate: frozen cases, predictions, evidence and verdict."""
