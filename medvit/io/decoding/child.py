@@ -73,7 +73,15 @@ def _image(head: dict[str, Any], body: bytearray) -> Answer:
     return {"reason": "ok", **form, **scale}, values.data
 
 
+def _levels(head: dict[str, Any], body: bytearray) -> Answer:
+    from medvit.io.images.tiled import write_levels  # noqa: PLC0415
+
+    write_levels(Path(head["path"]), Path(head["folder"]))
+    return {"reason": "ok"}, b""
+
+
 JOBS: dict[str, Callable[[dict[str, Any], bytearray], Answer]] = {
     "frame": _frame,
     "image": _image,
+    "levels": _levels,
 }

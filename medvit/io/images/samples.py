@@ -84,7 +84,7 @@ def _decode(path: Path, form: Form) -> Values:
     if form.format == "PNG" and form.png_type[0] == 16 and form.png_type[1] != 0:
         return _over_black(_by_opencv(path.read_bytes()))
     with opened_by_pillow(path, path.name, form.format) as image:
-        return _by_pillow(image)
+        return by_pillow(image)
 
 
 def _decode_tiff(path: Path, page: TiffPage) -> Values:
@@ -98,7 +98,7 @@ def _decode_tiff(path: Path, page: TiffPage) -> Values:
     if not _is_deep(page):
         with opened_by_pillow(io.BytesIO(raw), path.name, "TIFF") as image:
             image.seek(page.number)
-            return _by_pillow(image)
+            return by_pillow(image)
     if page.photometric > 2:
         msg = f"TIFF colours of kind {page.photometric} with {page.bits} bits"
         raise NotImplementedError(msg)
@@ -167,7 +167,8 @@ def _over_black(values: Values) -> Values:
     return shown[:, :, 0] if shown.shape[2] == 1 else shown
 
 
-def _by_pillow(image: Image.Image) -> Values:
+def by_pillow(image: Image.Image) -> Values:
+    """Return the samples of an image that Pillow opened: grey or RGB, over black."""
     image.load()
     if image.mode in GREY16_MODES:
         return np.asarray(image)
