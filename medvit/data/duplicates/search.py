@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -78,11 +78,18 @@ def find_duplicates(
     surfaces: Sequence[Surface],
     *,
     settings: SearchSettings | None = None,
+    fresh: Collection[str] | None = None,
     progress: Progress | None = None,
 ) -> list[Duplicate]:
     """Return all pairs of duplicates, sorted by paths; the order of images does not matter.
 
     Of exact copies one is compared with the other images; each copy is paired with it.
+
+    Args:
+        settings: What counts as a duplicate.
+        fresh: Paths that were added since the others were searched: overlaps among the others
+            are not looked for again. None: all pairs.
+        progress: Told how far the search is.
     """
     settings = settings or SearchSettings()
     by_hash: dict[str, list[Surface]] = defaultdict(list)
@@ -94,8 +101,12 @@ def find_duplicates(
         for copy in same[1:]
     ]
     single = [same[0] for same in by_hash.values()]
+    few = None
+    if fresh is not None:
+        single.sort(key=lambda each: each.path not in fresh)
+        few = sum(each.path in fresh for each in single)
     for turn in TURNS if settings.turned else ("none",):
-        found += _overlaps(single, turn=turn, settings=settings, progress=progress)
+        found += _overlaps(single, turn=turn, settings=settings, fresh=few, progress=progress)
     best: dict[tuple[str, str], Duplicate] = {}
     for each in found:
         before = best.get((each.first, each.second))
@@ -122,9 +133,18 @@ def _overlaps(
     *,
     turn: str,
     settings: SearchSettings,
+    fresh: int | None,
     progress: Progress | None,
 ) -> list[Duplicate]:
-    """Return overlaps of surfaces that differ, in the order of `surfaces`."""
+    """Return overlaps of surfaces that differ, the lesser path first.
+
+    Args:
+        surfaces: Those that are compared with all others come first.
+        turn: How the second of a pair is turned.
+        settings: What counts.
+        fresh: How many are compared with all others; None: every one.
+        progress: Told how far the search is.
+    """
     greys = [surface.grey for surface in surfaces]
     # The small scale cannot place the border exactly: a little less overlap is enough there.
     search = CoarseSearch(min_share=0.85 * settings.min_share)
@@ -134,6 +154,7 @@ def _overlaps(
         search=search,
         factor=factor,
         turn=None if turn == "none" else lambda grey: turned(grey, turn),
+        fresh=fresh,
         progress=None if progress is None else lambda done, total: progress(done, total, "pairs"),
     )
     found = []
@@ -143,19 +164,23 @@ def _overlaps(
             continue
         overlap = _measured(candidate, one, two, turn=turn, factor=factor)
         if settings.accepts(overlap):
-            row, column = overlap.shift
-            found.append(
-                Duplicate(
-                    one.path,
-                    two.path,
-                    "overlap",
-                    round(overlap.share, 4),
-                    round(overlap.correlation, 4),
-                    (row * one.step, column * one.step),
-                    turn,
-                )
-            )
+            found.append(_duplicate(one, two, overlap, turn))
     return found
+
+
+def _duplicate(one: Surface, two: Surface, overlap: Overlap, turn: str) -> Duplicate:
+    row, column = (length * one.step for length in overlap.shift)
+    if one.path > two.path and turn == "none":
+        one, two, row, column = two, one, -row, -column
+    return Duplicate(
+        one.path,
+        two.path,
+        "overlap",
+        round(overlap.share, 4),
+        round(overlap.correlation, 4),
+        (row, column),
+        turn,
+    )
 
 
 def _measured(

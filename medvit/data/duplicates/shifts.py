@@ -67,11 +67,13 @@ def find_candidates(
     search: CoarseSearch,
     factor: int,
     turn: Callable[[Grey], Grey] | None = None,
+    fresh: int | None = None,
     progress: Callable[[float, float], None] | None = None,
 ) -> Iterator[Candidate]:
     """Yield pairs of images that may overlap, first < second.
 
     With `turn` the second image is turned before; every pair is then looked at twice.
+    With `fresh` only pairs with one of the first so many images are looked at.
 
     The correlation at shift d is C(d) / sqrt(E1(d) E2(-d)), C by one inverse FFT a pair
     and E, the energy inside the overlap, once an image and shape of its partner (Padfield,
@@ -87,7 +89,7 @@ def find_candidates(
     total, done = len(greys) ** 2 / (2 if turn is None else 1), 0.0
     for place, left in enumerate(firsts):
         for right in seconds[place if turn is None else 0 :]:
-            for found, count in _between(left, right, search=search):
+            for found, count in _between(left, right, search=search, fresh=fresh):
                 yield from (each for each in found if turn is None or each.first < each.second)
                 done += count
                 if progress is not None:
@@ -155,15 +157,18 @@ class _Band:
 
 
 def _between(
-    left: _Band, right: _Band, *, search: CoarseSearch
+    left: _Band, right: _Band, *, search: CoarseSearch, fresh: int | None = None
 ) -> Iterator[tuple[list[Candidate], int]]:
     """Yield candidates between the images of two shapes, and how many pairs were looked at."""
+    every = len(right.indices)
+    few = every if fresh is None else int((right.indices < fresh).sum())  # they come first
     own = left.scales(right, min_share=search.min_share, is_second=False)
     others = right.scales(left, min_share=search.min_share, is_second=True)
     for number in range(len(left.indices)):
         start = number + 1 if left is right else 0
-        for begin in range(start, len(right.indices), BATCH):
-            part = slice(begin, min(begin + BATCH, len(right.indices)))
+        stop = every if fresh is None or left.indices[number] < fresh else few
+        for begin in range(start, stop, BATCH):
+            part = slice(begin, min(begin + BATCH, stop))
             product = left.spectra[number] * right.spectra[part].conj()
             surface = torch.fft.irfft2(product, s=left.period)
             surface *= own[number]

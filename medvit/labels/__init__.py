@@ -1,0 +1,1 @@
+"""Decisions of readers become labels, and labels become versions of a data set."""
