@@ -1,4 +1,4 @@
-"""Non-maximum suppression of point detections: one mark for one nodule."""
+"""Non-maximum suppression: one mark for one nodule, one box for one defect."""
 
 from __future__ import annotations
 
@@ -39,6 +39,51 @@ def suppress_near(centres_mm: Floats, diameters_mm: Floats, scores: Floats) -> N
         larger_radius_mm = np.maximum(diameters_mm[rest], diameters_mm[best]) / 2
         waiting = rest[distance_mm >= larger_radius_mm]
     return np.array(kept, dtype=np.intp)
+
+
+def suppress_overlaps(boxes: Floats, scores: Floats, *, iou: float) -> NDArray[np.intp]:
+    """Return the indices of the boxes to keep, best first.
+
+    A box is dropped when it overlaps a better kept one by more than `iou`. Equal scores go
+    by corners, so neither the order of the input nor how it was batched changes the outcome.
+
+    Args:
+        boxes: x_min, y_min, x_max, y_max (n, 4), of one class.
+        scores: (n,), higher is better.
+        iou: Intersection over union that two kept boxes may have.
+
+    Raises:
+        ValueError: If the lengths differ or a number is not finite.
+
+    Examples:
+        >>> boxes = np.array([[0.0, 0, 4, 4], [1, 0, 5, 4], [8, 0, 12, 4]])
+        >>> suppress_overlaps(boxes, np.array([0.5, 0.9, 0.7]), iou=0.5).tolist()
+        [1, 2]
+    """
+    _check_boxes(boxes, scores)
+    x0, y0, x1, y1 = boxes.T
+    areas = (x1 - x0) * (y1 - y0)
+    waiting = np.lexsort((y1, x1, y0, x0, -scores))
+    kept: list[int] = []
+    while waiting.size:
+        best, rest = waiting[0], waiting[1:]
+        kept.append(int(best))
+        wide = np.minimum(x1[rest], x1[best]) - np.maximum(x0[rest], x0[best])
+        high = np.minimum(y1[rest], y1[best]) - np.maximum(y0[rest], y0[best])
+        shared = np.maximum(wide, 0) * np.maximum(high, 0)
+        union = areas[rest] + areas[best] - shared
+        waiting = rest[shared <= iou * union]
+    return np.array(kept, dtype=np.intp)
+
+
+def _check_boxes(boxes: Floats, scores: Floats) -> None:
+    if boxes.shape != (len(scores), 4):
+        msg = f"{len(scores)} scores need as many boxes of four edges, got shape {boxes.shape}"
+        raise ValueError(msg)
+    for name, values in (("boxes", boxes), ("scores", scores)):
+        if not np.isfinite(values).all():
+            msg = f"{name} must be finite, got {values[~np.isfinite(values)][0]}"
+            raise ValueError(msg)
 
 
 def _check(centres_mm: Floats, diameters_mm: Floats, scores: Floats) -> None:

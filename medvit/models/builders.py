@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from torch import nn
@@ -10,6 +10,7 @@ from torch import nn
 from medvit.errors import ConfigError
 from medvit.models.backbone import Backbone2d, Backbone3d
 from medvit.models.cnn import cnn_small
+from medvit.models.heads.boxes import STRIDES_PX, BoxDetector
 from medvit.models.heads.centre import NoduleDetector
 from medvit.models.heads.classify import DefectClassifier, VolumeClassifier, build_head
 from medvit.models.hybrid import hybrid_small
@@ -199,6 +200,20 @@ def defect_classifier(
     return DefectClassifier(encoder, classes=classes, head=judge)
 
 
+def defect_detector(
+    *,
+    backbone: str,
+    classes: int,
+    in_channels: int = 1,
+    width: int = 96,
+    strides_px: Sequence[int] = STRIDES_PX,
+    hub: dict[str, Any] | None = None,
+) -> BoxDetector:
+    """Return a detector of boxes on a 2D backbone; arguments as `BoxDetector` takes them."""
+    encoder = image_backbone(backbone, in_channels=in_channels, hub=hub)
+    return BoxDetector(encoder, classes=classes, width=width, strides_px=tuple(strides_px))
+
+
 FOREIGN = ("hf:", "timm:")
 """How names of networks of other libraries begin."""
 
@@ -226,6 +241,7 @@ BACKBONES: dict[str, Callable[..., nn.Module]] = {
 MODELS: dict[str, Callable[..., nn.Module]] = {
     "nodule_detector": nodule_detector,
     "defect_classifier": defect_classifier,
+    "defect_detector": defect_detector,
     "volume_classifier": volume_classifier,
     "swin_unetr": swin_unetr,
     **BACKBONES,
