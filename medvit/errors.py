@@ -55,6 +55,12 @@ class StoreConflictError(StoreError):
     code = "store_conflict"
 
 
+class AccessError(StoreError):
+    """The role of a reader does not allow what was asked."""
+
+    code = "access"
+
+
 class ModelError(MedvitError):
     """A model that is unknown, altered or does not match."""
 

@@ -76,6 +76,7 @@ def to_case(row: CaseTable) -> CaseRow:
         decided_by=row.decided_by,
         decided_at=row.decided_at,
         version=row.version,
+        touched_at=row.touched_at,
     )
 
 
@@ -92,6 +93,10 @@ def to_decision(row: DecisionTable) -> DecisionRow:
         geometry=row.geometry,
         decided_at=row.decided_at,
         undoes_id=row.undoes_id,
+        reason_code=row.reason_code,
+        seconds=row.seconds,
+        role=row.role,
+        settles=row.settles,
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+import re
 import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -20,6 +21,8 @@ NOTE_MAX = 4000
 NOT_IN_A_LINE = {"Cc", "Zl", "Zp"}
 """Unicode categories of control characters and of line and paragraph ends."""
 DIAMETER_MAX_MM = 500.0
+REASON_CODE = re.compile(r"[a-z0-9_]{0,40}")
+TOKEN = re.compile(r"[A-Za-z0-9-]{0,40}")
 CENTRE = ("x_mm", "y_mm", "z_mm", "diameter_mm")
 INDEX = ("index_z", "index_y", "index_x")
 BOX = ("x_min", "y_min", "x_max", "y_max")
@@ -31,15 +34,16 @@ def checked(decision: Decision, *, kind: Kind) -> Decision:
     Raises:
         StoreError: With the rule and the value that breaks it.
     """
-    reader = _line(decision.reader, "the reader's name", longest=READER_MAX)
+    reader = one_line(decision.reader, "the reader's name", longest=READER_MAX)
     if not reader:
         msg = f"a decision needs the reader's name (1 to {READER_MAX} characters), got none"
         raise StoreError(msg, hint="say who you are before you decide")
-    label = _line(decision.label, "a label", longest=LABEL_MAX)
+    label = one_line(decision.label, "a label", longest=LABEL_MAX)
     if len(decision.note) > NOTE_MAX or "\0" in decision.note:
         msg = f"a note has at most {NOTE_MAX} characters and no NUL, got {len(decision.note)}"
         raise StoreError(msg)
     _check_action(decision, label)
+    _check_extras(decision)
     geometry = decision.geometry
     if geometry is not None:
         geometry = _checked_centre(geometry) if kind == "ct" else _checked_box(geometry)
@@ -72,7 +76,13 @@ def undone_by(decision: Decision, about: Sequence[DecisionRow]) -> int:
     return standing[-1].id
 
 
-def _line(value: str, what: str, *, longest: int) -> str:
+def one_line(value: str, what: str, *, longest: int) -> str:
+    """Return a text without blanks around it.
+
+    Raises:
+        StoreError: If it is longer than `longest`, has control characters or line ends, or is
+            no valid Unicode.
+    """
     text = value.strip()
     _check_unicode(text)
     if len(text) > longest:
@@ -110,6 +120,19 @@ def _check_action(decision: Decision, label: str) -> None:
     ):
         rule = "makes a new finding" if action == "add" else "is about a finding"
         msg = f"{decision.case_id}: {action} {rule}, got finding id {decision.finding_id!r}"
+        raise StoreError(msg)
+
+
+def _check_extras(decision: Decision) -> None:
+    if not REASON_CODE.fullmatch(decision.reason_code):
+        msg = f"a reason code has at most 40 of a-z, 0-9 and _, got {decision.reason_code!r}"
+        raise StoreError(msg)
+    seconds = decision.seconds
+    if seconds is not None and not (math.isfinite(seconds) and seconds >= 0):
+        msg = f"the seconds of a decision must be finite and not negative, got {seconds}"
+        raise StoreError(msg)
+    if not TOKEN.fullmatch(decision.token):
+        msg = f"a token has at most 40 letters, digits and -, got {decision.token!r}"
         raise StoreError(msg)
 
 

@@ -13,7 +13,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.engine import URL, make_url
-from sqlalchemy.exc import ArgumentError, DBAPIError, SQLAlchemyError
+from sqlalchemy.exc import ArgumentError, DBAPIError, OperationalError, SQLAlchemyError
 
 from medvit.errors import StoreError
 
@@ -44,11 +44,16 @@ def writing(engine: Engine) -> Engine:
     return engine.execution_options(**{BEGIN: "BEGIN IMMEDIATE"})
 
 
+class ConnectionLostError(StoreError):
+    """The server is restarting or out of reach; what was being written may not be there."""
+
+
 @contextmanager
 def database_errors(engine: Engine) -> Iterator[None]:
     """Turn what a database says (locked, full, gone) into a StoreError.
 
     Raises:
+        ConnectionLostError: If the server went away, or does not answer yet.
         StoreError: With the database's own words and its URL without a password.
     """
     try:
@@ -56,7 +61,14 @@ def database_errors(engine: Engine) -> Iterator[None]:
     except (DBAPIError, sqlite3.Error) as error:
         said = str(getattr(error, "orig", error)).strip()
         msg = f"the store {engine.url.render_as_string()} failed: {said}"
-        raise StoreError(msg, hint="check the disk, the permissions and the server") from error
+        kind = ConnectionLostError if _is_lost(error) else StoreError
+        raise kind(msg, hint="check the disk, the permissions and the server") from error
+
+
+def _is_lost(error: Exception) -> bool:
+    if not isinstance(error, OperationalError) or isinstance(error.orig, sqlite3.Error):
+        return False
+    return error.connection_invalidated or error.statement is None
 
 
 def _parse(url: str) -> URL:

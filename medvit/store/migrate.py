@@ -10,7 +10,7 @@ from sqlalchemy import Connection, Engine, inspect, text
 from medvit.errors import StoreError
 from medvit.store.engine import writing
 
-LATEST = "0001"
+LATEST = "0002"
 MIGRATIONS = Path(__file__).resolve().parent / "migrations"
 LOCK_KEY = 0x6D65_6476  # "medv": one advisory lock for all migrations of a PostgreSQL database
 

@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Any
+from typing import Any, cast
 
 from medvit.findings.finding import Finding
 from medvit.io.case import Kind
 from medvit.store.rows import DecisionRow, FindingRow, Review, State
+
+SILENT = ("undo", "skip")
+"""Actions that give a thing no state of their own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,7 +22,8 @@ class Standing:
     Attributes:
         label: What a reader called it; empty when nobody did.
         geometry: Where a reader put it; None when nobody did.
-        version: Number of the last decision, undone ones included; 0 without one.
+        version: Number of the last decision, undone ones included and skips left out; 0
+            without one.
     """
 
     state: State = "new"
@@ -32,9 +36,12 @@ class Standing:
 
 
 def standing_decisions(decisions: Sequence[DecisionRow]) -> list[DecisionRow]:
-    """Return the decisions that nobody took back, oldest first; undo rows are left out."""
+    """Return the decisions that nobody took back, oldest first.
+
+    Undo rows are left out, and so are skips, which say nothing.
+    """
     undone = {row.undoes_id for row in decisions}
-    return [row for row in decisions if row.action != "undo" and row.id not in undone]
+    return [row for row in decisions if row.action not in SILENT and row.id not in undone]
 
 
 def fold(decisions: Sequence[DecisionRow]) -> Standing:
@@ -43,13 +50,11 @@ def fold(decisions: Sequence[DecisionRow]) -> Standing:
     The newest decision that stands gives the state; a label or a place, once given, holds
     until it is undone or replaced.
     """
-    result = Standing(version=max((row.id for row in decisions), default=0))
+    result = Standing(version=version_of(decisions))
     for row in standing_decisions(decisions):
-        if row.action == "undo":
-            continue
         result = replace(
             result,
-            state=row.action,
+            state=cast(State, row.action),
             label=row.label if row.action in ("relabel", "add") else result.label,
             geometry=row.geometry or result.geometry,
             decided_by=row.reader,
@@ -57,6 +62,11 @@ def fold(decisions: Sequence[DecisionRow]) -> Standing:
             note=row.note,
         )
     return result
+
+
+def version_of(decisions: Iterable[DecisionRow]) -> int:
+    """Return the number of the last decision that said something; 0 without one."""
+    return max((row.id for row in decisions if row.action != "skip"), default=0)
 
 
 def by_subject(decisions: Iterable[DecisionRow]) -> dict[str | None, list[DecisionRow]]:

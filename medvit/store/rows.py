@@ -11,11 +11,16 @@ from typing import Any, Literal
 from medvit.findings.finding import Finding
 from medvit.io.case import Kind, Verdict
 
-Action = Literal["accept", "reject", "unsure", "relabel", "add", "adjust", "undo"]
+Action = Literal["accept", "reject", "unsure", "relabel", "add", "adjust", "skip", "undo"]
 State = Literal["new", "accept", "reject", "unsure", "relabel", "add", "adjust"]
 Review = Literal["new", "reviewed", "none"]
 RunState = Literal["running", "done", "failed", "interrupted"]
 Sort = Literal["source", "probability", "findings", "scanned"]
+SignalName = Literal["uncertainty", "suspect_label", "ood", "drift", "priority", "disagreement"]
+Queue = Literal[
+    "new", "uncertain", "suspect_label", "ood", "disagreement", "oldest", "drift", "priority"
+]
+"""`new` and `oldest` are orders of what waits; each other queue follows one signal."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,12 +29,17 @@ class Decision:
 
     Attributes:
         finding_id: None for the case as a whole, and for `add`, which makes a finding.
-        action: `undo` takes back the newest decision that stands about the same thing.
+        action: `undo` takes back the newest decision that stands about the same thing; `skip`
+            says nothing of it: the reader passes on, and the case waits for somebody else.
         label: Required by `relabel` and `add`.
         geometry: Required by `add` and `adjust`. CT: `x_mm, y_mm, z_mm, diameter_mm` in LPS
             and, when known, `index_z, index_y, index_x`. Images: `x_min, y_min, x_max, y_max`
             in pixels, 0-based and half-open.
         reader: Who decides; 1 to 100 characters.
+        reason_code: Why, in one word such as `vessel`; lower-case letters, digits, `_`.
+        seconds: Time the reader spent on it; None when it was not measured.
+        token: Name of this very press of a button; the same token is never saved twice, so
+            that a press whose answer was lost can be sent again.
     """
 
     case_id: str
@@ -39,6 +49,9 @@ class Decision:
     label: str = ""
     note: str = ""
     geometry: Mapping[str, float] | None = None
+    reason_code: str = ""
+    seconds: float | None = None
+    token: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +62,8 @@ class DecisionRow:
         finding_id: For `add`, the id that the store gave to the reader's finding.
         decided_at: In UTC.
         undoes_id: The decision that an `undo` takes back; None for every other action.
+        role: What the reader was when deciding: `reader`, `lead` or `admin`.
+        settles: Whether it overruled another reader; plain readers cannot decide after it.
     """
 
     id: int
@@ -61,6 +76,43 @@ class DecisionRow:
     geometry: Mapping[str, float] | None
     decided_at: datetime
     undoes_id: int | None = None
+    reason_code: str = ""
+    seconds: float | None = None
+    role: str = "reader"
+    settles: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class CaseSignal:
+    """A reason to look at a case.
+
+    Attributes:
+        value: How strong it is; finite, the largest come first in their queue.
+        reason: A sentence for readers.
+        made_at: In UTC; the store writes the moment when it is None.
+    """
+
+    case_id: str
+    name: SignalName
+    value: float
+    reason: str
+    made_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """Who has a case on the desk.
+
+    Attributes:
+        expires_at: In UTC; from then on anybody may take the case.
+        taken_from: Who had it before and was asked to give way; empty when nobody had it.
+    """
+
+    case_id: str
+    reader: str
+    claimed_at: datetime
+    expires_at: datetime
+    taken_from: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +164,7 @@ class CaseRow:
         state: Newest decision that stands about the case as a whole; `new` without one.
         label_now: `label`, or what a reader put in its place.
         version: As in `FindingRow`, for decisions about the case as a whole.
+        touched_at: When somebody last decided about anything in it; None when nobody did.
     """
 
     case_id: str
@@ -135,6 +188,7 @@ class CaseRow:
     decided_by: str
     decided_at: datetime | None
     version: int
+    touched_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,6 +198,11 @@ class CaseFilter:
     Attributes:
         text: Part of the source, case id, series UID or label, in any letter case.
         sort: `source`; `probability` or `findings`, largest first; `scanned`, newest first.
+        queue: Only what a queue holds, in the order of the queue in place of `sort`.
+        reader: Leaves out what other readers have on their desks, and what this one skipped
+            within half a day.
+        names: Whether `text` is also looked for in the source of a CT, which may hold the
+            name of a patient.
     """
 
     text: str = ""
@@ -151,6 +210,9 @@ class CaseFilter:
     verdict: Verdict | Literal[""] = ""
     state: Literal["", "new", "reviewed"] = ""
     sort: Sort = "source"
+    queue: Queue | Literal[""] = ""
+    reader: str = ""
+    names: bool = True
 
 
 @dataclass(frozen=True, slots=True)

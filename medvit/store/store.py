@@ -1,88 +1,49 @@
-"""The store: runs, cases, findings and decisions in SQLite or PostgreSQL."""
+"""The store: runs, cases, findings, decisions and readers in SQLite or PostgreSQL."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
-from datetime import UTC, datetime
-from types import TracebackType
-from typing import Any, Self, cast
+import time
+import uuid
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from typing import Any
 
-from sqlalchemy import Engine, select
 from sqlalchemy.orm import Session
 
-from medvit.errors import StoreConflictError, StoreError
-from medvit.findings.finding import CaseResult, Finding
-from medvit.io.case import Kind
-from medvit.store import queries
-from medvit.store.convert import case_values, to_case, to_decision, to_run
-from medvit.store.decisions import added_id, added_ids, checked, undone_by
-from medvit.store.engine import build_engine, database_errors, use_wal, writing
-from medvit.store.migrate import migrate
-from medvit.store.review import by_subject, finding_rows, fold, review_of
+from medvit.errors import AccessError
+from medvit.findings.finding import CaseResult
+from medvit.store import audit, claims, queries, signals
+from medvit.store.audit import AuditRow, ReaderRow
+from medvit.store.convert import case_values, to_case, to_run
+from medvit.store.database import Database
+from medvit.store.deciding import append, locked, missing, refresh, rows_of_findings
+from medvit.store.engine import ConnectionLostError
+from medvit.store.roles import Actor, Deed, Role
 from medvit.store.rows import (
     CaseFilter,
     CaseRow,
+    CaseSignal,
+    Claim,
     Decision,
     DecisionRow,
     FindingRow,
     RunRow,
     RunState,
+    SignalName,
 )
-from medvit.store.tables import CaseTable, DecisionTable, FindingTable, RunTable
+from medvit.store.tables import CaseTable, RunTable
 
-Clock = Callable[[], datetime]
-
-
-def utc_now() -> datetime:
-    """Return the present moment."""
-    return datetime.now(UTC)
+TRIES = 20
+PAUSE_S = 0.5
+"""A server that restarts is waited for: 10 s at most."""
 
 
-class Store:
+class Store(Database):
     """Runs, cases, findings and decisions; safe for threads and for several processes.
 
     Every method is one transaction: what it wrote is on the disk when it returns, or nothing
     is. Methods raise StoreError when the database is locked for 30 s, full or gone.
     """
-
-    def __init__(self, engine: Engine, *, clock: Clock = utc_now) -> None:
-        self._reading = engine
-        self._writing = writing(engine)
-        self._clock = clock
-
-    @classmethod
-    def open(cls, url: str, *, clock: Clock = utc_now) -> Self:
-        """Open a database and bring it to the newest schema; a new one is made.
-
-        Args:
-            url: `sqlite:///path/store.db` or `postgresql://user:password@host:port/name`.
-            clock: Gives the moment that is written beside runs, cases and decisions.
-
-        Raises:
-            StoreError: If the database cannot be opened, was written by a newer medvit, or
-                needs a driver that is not installed.
-        """
-        engine = build_engine(url)
-        with database_errors(engine):
-            use_wal(engine)
-            migrate(engine)
-        return cls(engine, clock=clock)
-
-    def close(self) -> None:
-        """Close all connections."""
-        self._reading.dispose()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def start_run(
         self, command: str, settings: Mapping[str, Any], *, model: str, model_sha256: str
@@ -111,7 +72,7 @@ class Store:
         with self._write() as session:
             run = session.get(RunTable, run_id)
             if run is None:
-                raise _missing(str(run_id), what="run")
+                raise missing(str(run_id), what="run")
             run.state = state
             run.counts = dict(counts)
             run.finished_at = None if state == "running" else self._clock()
@@ -131,24 +92,27 @@ class Store:
         Raises:
             StoreError: If there is no such run.
         """
-        case_id = result.case.case_id
-        values = case_values(result, run_id=run_id, scanned_at=self._clock())
+        case_id, now = result.case.case_id, self._clock()
+        values = case_values(result, run_id=run_id, scanned_at=now)
         with self._write() as session:
             if session.get(RunTable, run_id) is None:
-                raise _missing(str(run_id), what="run")
+                raise missing(str(run_id), what="run")
             queries.put_case(session, values)
             queries.put_findings(session, case_id, run_id, result.findings)
-            _refresh(session, _locked(session, case_id))
+            case = locked(session, case_id)
+            if case.run_id == run_id:
+                signals.refresh_uncertainty(session, result, now=now)
+            refresh(session, case, now=now)
 
     def list_cases(
         self, wanted: CaseFilter | None = None, *, limit: int = 50, offset: int = 0
     ) -> tuple[list[CaseRow], int]:
         """Return one page of the worklist and how many cases there are in all."""
-        wanted = wanted or CaseFilter()
+        wanted, now = wanted or CaseFilter(), self._clock()
         with self._read() as session:
-            page = queries.page_of_cases(wanted, limit=limit, offset=offset)
+            page = queries.page_of_cases(wanted, limit=limit, offset=offset, now=now)
             rows = [to_case(row) for row in session.scalars(page)]
-            return rows, session.scalar(queries.count_of_cases(wanted)) or 0
+            return rows, session.scalar(queries.count_of_cases(wanted, now=now)) or 0
 
     def get_case(self, case_id: str) -> CaseRow | None:
         """Return a case, or None when there is no such case."""
@@ -165,126 +129,179 @@ class Store:
         with self._read() as session:
             case = session.get(CaseTable, case_id)
             if case is None:
-                raise _missing(case_id, what="case")
+                raise missing(case_id, what="case")
             decisions = queries.decisions_of(session, case_id)
-            return _finding_rows(case, queries.latest_findings(session, case), decisions)
+            return rows_of_findings(case, queries.latest_findings(session, case), decisions)
 
     def list_decisions(self, case_id: str) -> list[DecisionRow]:
         """Return everything that readers said of a case, newest last."""
         with self._read() as session:
             return queries.decisions_of(session, case_id)
 
-    def decide(self, decision: Decision, *, expected_version: int | None = None) -> DecisionRow:
+    def decide(
+        self,
+        decision: Decision,
+        *,
+        expected_version: int | None = None,
+        actor: Actor | None = None,
+    ) -> DecisionRow:
         """Append a decision; it is on the disk when this returns.
+
+        A server that goes away meanwhile is waited for, and the decision is in once.
 
         Args:
             expected_version: `version` of the finding (or of the case, for decisions about it
                 as a whole) as the reader saw it; None decides whatever others did since.
+            actor: Who decides, as who came in; None looks the role of the reader up.
 
         Raises:
             StoreConflictError: If somebody decided about the same thing since.
+            AccessError: If the role does not allow it, or the actor is not the reader.
             StoreError: If the case or finding is unknown, or the decision breaks a rule.
         """
+        decision = replace(decision, token=decision.token or uuid.uuid4().hex)
+        for _ in range(TRIES - 1):
+            try:
+                return self._decide(decision, expected_version, actor)
+            except ConnectionLostError:
+                time.sleep(PAUSE_S)
+        return self._decide(decision, expected_version, actor)
+
+    def put_signals(
+        self, rows: Iterable[CaseSignal], *, replacing: Iterable[SignalName] = ()
+    ) -> None:
+        """Write reasons to look at cases; they make the queues. All rows, or none.
+
+        A signal of the same case and name is replaced.
+
+        Args:
+            rows: At most one counts for each case and name, the last one.
+            replacing: Names whose signals of all cases are removed first.
+
+        Raises:
+            StoreError: If a case is unknown, or a signal breaks a rule.
+        """
         with self._write() as session:
-            case = _locked(session, decision.case_id)
-            decision = checked(decision, kind=cast(Kind, case.kind))
-            decisions = queries.decisions_of(session, case.case_id)
-            _check_subject(session, decision, decisions)
-            row = _row_of(decision, decisions, expected_version)
-            row.decided_at = self._clock()
-            session.add(row)
-            session.flush()
-            _refresh(session, case)
-            return to_decision(row)
+            for name in replacing:
+                signals.drop(session, name)
+            signals.put(session, list(rows), now=self._clock())
 
-    @contextmanager
-    def _read(self) -> Iterator[Session]:
-        with database_errors(self._reading), Session(self._reading) as session:
-            yield session
+    def signals_of(self, *case_ids: str) -> list[CaseSignal]:
+        """Return the reasons to look at cases, strongest first within a case."""
+        with self._read() as session:
+            return signals.of_cases(session, case_ids)
 
-    @contextmanager
-    def _write(self) -> Iterator[Session]:
-        with (
-            database_errors(self._writing),
-            Session(self._writing) as session,
-            session.begin(),
-        ):
-            yield session
+    def claim(
+        self,
+        case_id: str,
+        reader: str,
+        *,
+        minutes: float = claims.CLAIM_MINUTES,
+        take_over: bool = False,
+    ) -> Claim:
+        """Claim a case for a reader, or renew the claim, and return the claim that stands.
+
+        Look at its `reader`: somebody else's claim stands until it runs out, or until it is
+        taken over, which is logged.
+
+        Raises:
+            StoreError: If there is no such case.
+        """
+        now = self._clock()
+        with self._write() as session:
+            locked(session, case_id)
+            claim = claims.take(
+                session, case_id, reader, now=now, minutes=minutes, take_over=take_over
+            )
+            if take_over and claim.taken_from and claim.claimed_at == now:
+                actor, taken = audit.actor_of(session, reader), {"from": claim.taken_from}
+                audit.log(session, actor, "take_over", case_id, taken, now=now)
+            return claim
+
+    def release(self, case_id: str, reader: str) -> None:
+        """Let go of a case; a claim of somebody else stays."""
+        with self._write() as session:
+            claims.release(session, case_id, reader)
+
+    def claims_of(self, *case_ids: str) -> dict[str, Claim]:
+        """Return the claims on cases that have not run out, by case."""
+        with self._read() as session:
+            return claims.of_cases(session, case_ids, now=self._clock())
+
+    def actor(self, name: str) -> Actor:
+        """Return what a reader is; anybody may do everything while the store has no admin."""
+        with self._read() as session:
+            return audit.actor_of(session, name)
+
+    def sign_in(self, name: str, *, subject: str = "", role: Role | None = None) -> Actor:
+        """Let a reader come in, log it, and return who acts from now on.
+
+        Args:
+            subject: Account at the sign-in provider, which the name is bound to; empty for a
+                local name.
+            role: What the provider says; None keeps what the store says.
+
+        Raises:
+            AccessError: If the name belongs to another account.
+        """
+        now = self._clock()
+        with self._write() as session:
+            if subject:
+                actor = audit.bind(session, name, subject, role, now=now)
+            else:
+                actor = audit.actor_of(session, name)
+            way = {"by": "provider" if subject else "local name"}
+            audit.log(session, actor, "sign_in", actor.name, way, now=now)
+            return actor
+
+    def set_role(self, actor: Actor, name: str, role: str) -> ReaderRow:
+        """Give a reader a role.
+
+        Raises:
+            AccessError: If the actor is no admin, or it would leave the store without one.
+        """
+        with self._write() as session:
+            return audit.set_role(session, actor, name, role, now=self._clock())
+
+    def list_readers(self) -> list[ReaderRow]:
+        """Return the readers whose role or sign-in the store knows."""
+        with self._read() as session:
+            return audit.list_readers(session)
+
+    def authorise(self, actor: Actor, deed: Deed, subject: str, **details: Any) -> None:
+        """Check that an actor may do a deed, and log that it is being done.
+
+        Call it before the deed: an export, a promotion, the start of a job.
+
+        Raises:
+            AccessError: If the role does not allow it.
+        """
+        with self._write() as session:
+            audit.log(session, actor, deed, subject, details, now=self._clock())
+
+    def list_audit(self, *, limit: int = 50, offset: int = 0, reader: str = "") -> list[AuditRow]:
+        """Return who did what, decisions included, newest first."""
+        with self._read() as session:
+            return audit.page(session, limit=limit, offset=offset, reader=reader)
+
+    def _decide(
+        self, decision: Decision, expected_version: int | None, actor: Actor | None
+    ) -> DecisionRow:
+        with self._write() as session:
+            return append(
+                session,
+                decision,
+                actor=_acting(session, decision, actor),
+                expected_version=expected_version,
+                now=self._clock(),
+            )
 
 
-def _missing(name: str, *, what: str) -> StoreError:
-    msg = f"there is no {what} {name!r} in the store"
-    return StoreError(msg, hint="scan the folder first, or open the store it was scanned into")
-
-
-def _locked(session: Session, case_id: str) -> CaseTable:
-    """Return a case that no other transaction can change until this one ends."""
-    query = select(CaseTable).where(CaseTable.case_id == case_id).with_for_update()
-    case = session.scalar(query)
-    if case is None:
-        raise _missing(case_id, what="case")
-    return case
-
-
-def _check_subject(session: Session, decision: Decision, decisions: list[DecisionRow]) -> None:
-    name = decision.finding_id
-    if name is None or name in added_ids(decisions):
-        return
-    finding = session.get(FindingTable, name)
-    if finding is None or finding.case_id != decision.case_id:
-        raise _missing(name, what="finding")
-
-
-def _row_of(
-    decision: Decision, decisions: list[DecisionRow], expected_version: int | None
-) -> DecisionTable:
-    name = decision.finding_id
-    if decision.action == "add":
-        name = added_id(decision.case_id, decisions)
-    about = by_subject(decisions).get(name, [])
-    version = fold(about).version
-    if expected_version is not None and version != expected_version:
-        last = about[-1] if about else None
-        by = f" by {last.reader!r} ({last.action})" if last else ""
-        msg = f"{decision.case_id}: decision {version}{by} came after {expected_version}"
-        raise StoreConflictError(msg, hint="look at what stands now, then decide again")
-    geometry = None if decision.geometry is None else dict(decision.geometry)
-    return DecisionTable(
-        case_id=decision.case_id,
-        finding_id=name,
-        action=decision.action,
-        label=decision.label,
-        note=decision.note,
-        geometry=geometry,
-        reader=decision.reader,
-        undoes_id=undone_by(decision, about) if decision.action == "undo" else None,
-    )
-
-
-def _refresh(session: Session, case: CaseTable) -> None:
-    """Write the columns of a case that follow from its findings and decisions."""
-    decisions = queries.decisions_of(session, case.case_id)
-    rows = _finding_rows(case, queries.latest_findings(session, case), decisions)
-    whole = fold(by_subject(decisions).get(None, []))
-    case.n_findings = len(rows)
-    case.n_reviewed = sum(row.state != "new" for row in rows)
-    whole_probability = -1.0 if case.probability is None else case.probability
-    case.top_probability = max((row.finding.probability for row in rows), default=whole_probability)
-    case.review = review_of(cast(Kind, case.kind), case.label, rows, whole)
-    case.state = whole.state
-    case.label_now = whole.label or case.label
-    case.decided_by = whole.decided_by
-    case.decided_at = whole.decided_at
-    case.version = whole.version
-
-
-def _finding_rows(
-    case: CaseTable, findings: list[Finding], decisions: list[DecisionRow]
-) -> list[FindingRow]:
-    of_the_case = {
-        "case_id": case.case_id,
-        "kind": case.kind,
-        "source": case.source,
-        "series_uid": case.series_uid,
-    }
-    return finding_rows(findings, decisions, case=of_the_case)
+def _acting(session: Session, decision: Decision, actor: Actor | None) -> Actor:
+    reader = decision.reader.strip()
+    if actor is None:
+        return audit.actor_of(session, reader)
+    if actor.name != reader:
+        msg = f"{actor.name!r} cannot decide in the name of {reader!r}"
+        raise AccessError(msg, hint="sign in as the reader who decides")
+    return actor

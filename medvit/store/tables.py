@@ -16,6 +16,7 @@ from sqlalchemy import (
     MetaData,
     String,
     Text,
+    false,
 )
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 from sqlalchemy.types import TypeDecorator
@@ -107,6 +108,7 @@ class CaseTable(Base):
         Index(None, "top_probability", "source"),
         Index(None, "n_findings", "source"),
         Index(None, "scanned_at", "source"),
+        Index(None, "review", "scanned_at"),
         Index(None, "run_id"),
     )
 
@@ -135,6 +137,7 @@ class CaseTable(Base):
     decided_by: Mapped[str] = mapped_column(Text, default="")
     decided_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
     version: Mapped[int] = mapped_column(default=0)
+    touched_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
 
 
 class FindingTable(Base):
@@ -179,12 +182,16 @@ class DecisionTable(Base):
     __tablename__ = "decisions"
     __table_args__ = (
         CheckConstraint(
-            "action IN ('accept', 'reject', 'unsure', 'relabel', 'add', 'adjust', 'undo')",
+            "action IN ('accept', 'reject', 'unsure', 'relabel', 'add', 'adjust', 'skip', 'undo')",
             name="action",
         ),
         CheckConstraint("(action = 'undo') = (undoes_id IS NOT NULL)", name="undo"),
         CheckConstraint("length(reader) BETWEEN 1 AND 100", name="reader"),
+        CheckConstraint("role IN ('reader', 'lead', 'admin')", name="role"),
+        CheckConstraint("seconds IS NULL OR seconds >= 0", name="seconds"),
         Index(None, "case_id", "id"),
+        Index(None, "decided_at"),
+        Index(None, "reader", "decided_at"),
         {"sqlite_autoincrement": True},
     )
 
@@ -198,3 +205,65 @@ class DecisionTable(Base):
     reader: Mapped[str] = mapped_column(Text)
     decided_at: Mapped[datetime] = mapped_column(UtcDateTime)
     undoes_id: Mapped[int | None] = mapped_column(ForeignKey("decisions.id"), unique=True)
+    reason_code: Mapped[str] = mapped_column(String(40), default="", server_default="")
+    seconds: Mapped[float | None] = mapped_column(Double)
+    role: Mapped[str] = mapped_column(String(10), default="reader", server_default="reader")
+    settles: Mapped[bool] = mapped_column(default=False, server_default=false())
+    token: Mapped[str | None] = mapped_column(String(40), unique=True)
+
+
+class ReaderTable(Base):
+    """Who was given a role, and whom a name belongs to at the sign-in provider."""
+
+    __tablename__ = "readers"
+    __table_args__ = (
+        CheckConstraint("role IN ('reader', 'lead', 'admin')", name="role"),
+        CheckConstraint("length(name) BETWEEN 1 AND 100", name="name"),
+    )
+
+    name: Mapped[str] = mapped_column(String(100), primary_key=True)
+    role: Mapped[str] = mapped_column(String(10))
+    subject: Mapped[str | None] = mapped_column(Text, unique=True)
+    changed_by: Mapped[str] = mapped_column(Text)
+    changed_at: Mapped[datetime] = mapped_column(UtcDateTime)
+
+
+class ClaimTable(Base):
+    """Who has a case on the desk, and until when."""
+
+    __tablename__ = "claims"
+    __table_args__ = (Index(None, "expires_at"),)
+
+    case_id: Mapped[str] = mapped_column(ForeignKey("cases.case_id"), primary_key=True)
+    reader: Mapped[str] = mapped_column(Text)
+    claimed_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    expires_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    taken_from: Mapped[str] = mapped_column(Text)
+
+
+class SignalTable(Base):
+    """Why a case should be looked at, one row a case and kind of reason."""
+
+    __tablename__ = "case_signals"
+    __table_args__ = (Index(None, "name", "value", "case_id"),)
+
+    case_id: Mapped[str] = mapped_column(ForeignKey("cases.case_id"), primary_key=True)
+    name: Mapped[str] = mapped_column(String(40), primary_key=True)
+    value: Mapped[float] = mapped_column(Double)
+    reason: Mapped[str] = mapped_column(AnyText)
+    made_at: Mapped[datetime] = mapped_column(UtcDateTime)
+
+
+class AuditTable(Base):
+    """Who did what beside deciding; triggers refuse every UPDATE and DELETE."""
+
+    __tablename__ = "audit"
+    __table_args__ = (Index(None, "at"), {"sqlite_autoincrement": True})
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    at: Mapped[datetime] = mapped_column(UtcDateTime)
+    reader: Mapped[str] = mapped_column(Text)
+    role: Mapped[str] = mapped_column(String(10))
+    deed: Mapped[str] = mapped_column(String(40))
+    subject: Mapped[str] = mapped_column(AnyText)
+    details: Mapped[dict[str, Any]] = mapped_column(JSON)

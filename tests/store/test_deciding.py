@@ -194,7 +194,7 @@ def test_geometry_follows_the_kind_of_the_case(store: Store, nodule_id: str) -> 
         store.decide(Decision("ct-a", None, "add", "Ann", label="n", geometry=BOX))
 
 
-ACTIONS = st.sampled_from(["accept", "reject", "unsure", "relabel", "undo", "add"])
+ACTIONS = st.sampled_from(["accept", "reject", "unsure", "relabel", "skip", "undo", "add"])
 
 
 @pytest.mark.slow

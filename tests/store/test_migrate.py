@@ -11,11 +11,13 @@ from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import text
+from sqlalchemy.exc import DBAPIError
 
 from medvit.errors import StoreError
 from medvit.store import migrate as migrations
 from medvit.store.engine import build_engine, writing
 from medvit.store.migrate import LATEST, MIGRATIONS, current_version
+from medvit.store.rows import Decision
 from medvit.store.store import Store
 from medvit.store.tables import Base
 from tests.make.results import ct_result
@@ -70,12 +72,61 @@ def test_the_store_of_a_newer_medvit_is_refused(store_url: str) -> None:
 def test_a_migration_that_fails_leaves_nothing(
     store_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(migrations, "LATEST", "0002")
-    with pytest.raises(Exception, match="0002"):
+    monkeypatch.setattr(migrations, "LATEST", "9998")
+    with pytest.raises(Exception, match="9998"):
         Store.open(store_url)
     engine = build_engine(store_url)
     with engine.connect() as connection:
         assert current_version(connection) is None
+    engine.dispose()
+
+
+OLD_ROWS = (
+    "INSERT INTO runs VALUES (1, 'scan', '{}', 'm@1', '', 'done', '{}', '2026-01-01', NULL)",
+    "INSERT INTO cases VALUES ('ct-a', 'ct', 'a', '/data', '[]', '1.2', 'accept', 'ok', '', '',"
+    " NULL, 1.0, 9.0, 1, '2026-01-01', 'a', 0, 0, -1.0, 'reviewed', 'accept', '', 'Ann',"
+    " '2026-01-02', 3)",
+    "INSERT INTO decisions VALUES (1, 'ct-a', NULL, 'reject', '', 'why', NULL, 'Ann',"
+    " '2026-01-02 00:00:00', NULL)",
+    "INSERT INTO decisions VALUES (2, 'ct-a', NULL, 'undo', '', '', NULL, 'Ann',"
+    " '2026-01-02 00:00:01', 1)",
+    "INSERT INTO decisions VALUES (3, 'ct-a', NULL, 'accept', '', '', NULL, 'Ann',"
+    " '2026-01-02 00:00:02', NULL)",
+)
+
+
+def test_a_store_of_the_first_schema_keeps_its_decisions(
+    store_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(migrations, "LATEST", "0001")
+    Store.open(store_url).close()
+    engine = build_engine(store_url)
+    with writing(engine).begin() as connection:
+        for statement in OLD_ROWS:
+            connection.execute(text(statement))
+        if connection.dialect.name == "postgresql":
+            connection.execute(text("SELECT setval('decisions_id_seq', 3)"))
+    monkeypatch.undo()
+    with Store.open(store_url) as store:
+        old = store.list_decisions("ct-a")
+        case = store.get_case("ct-a")
+        assert [(row.id, row.action, row.note, row.undoes_id) for row in old] == [
+            (1, "reject", "why", None),
+            (2, "undo", "", 1),
+            (3, "accept", "", None),
+        ]
+        assert {(row.reason_code, row.seconds, row.role, row.settles) for row in old} == {
+            ("", None, "reader", False)
+        }
+        assert case is not None
+        assert case.touched_at == old[-1].decided_at
+        assert store.decide(Decision("ct-a", None, "skip", "Ben", seconds=2.5)).id == 4
+    for statement in ("UPDATE decisions SET note = ''", "DELETE FROM decisions WHERE id = 1"):
+        with pytest.raises(DBAPIError, match="append-only"), writing(engine).begin() as connection:
+            connection.execute(text(statement))
+    with engine.connect() as connection:
+        context = MigrationContext.configure(connection, opts={"compare_type": True})
+        assert compare_metadata(context, Base.metadata) == []
     engine.dispose()
 
 
