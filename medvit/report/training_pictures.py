@@ -34,7 +34,7 @@ def write_results(folder: Path, rows: Sequence[Mapping[str, float]]) -> None:
         return
     across = min(3, len(shown))
     down = math.ceil(len(shown) / across)
-    figure = _figure(3.6 * across, 2.7 * down)
+    figure = new_figure(3.6 * across, 2.7 * down)
     for number, name in enumerate(shown):
         axes = figure.add_subplot(down, across, number + 1)
         points = [(row["epoch"], row[name]) for row in rows if name in row]
@@ -42,7 +42,7 @@ def write_results(folder: Path, rows: Sequence[Mapping[str, float]]) -> None:
         axes.set_title(name, fontsize=9, loc="left")
         axes.set_xlabel("epoch", fontsize=8)
         axes.locator_params(axis="x", integer=True)
-        _tidy(axes)
+        tidy(axes)
         axes.grid(alpha=0.25)
     figure.savefig(folder / "results.png", dpi=120)
 
@@ -58,7 +58,7 @@ def write_confusion(
     counts = np.asarray(confusion, dtype=np.float64)
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     side = max(4.0, 0.62 * len(classes) + 2.4)
-    figure = _figure(side + 0.6, side)
+    figure = new_figure(side + 0.6, side)
     axes = figure.add_subplot()
     axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
     for (row, column), count in np.ndenumerate(counts):
@@ -84,7 +84,7 @@ def write_labels(path: Path, counts: Mapping[str, Mapping[str, int]]) -> None:
     """
     splits = [name for name, by_class in counts.items() if sum(by_class.values())]
     classes = list(next(iter(counts.values())))
-    figure = _figure(7.0, max(2.2, 0.34 * len(classes) * max(1, len(splits)) ** 0.5 + 1.2))
+    figure = new_figure(7.0, max(2.2, 0.34 * len(classes) * max(1, len(splits)) ** 0.5 + 1.2))
     axes = figure.add_subplot()
     height = 0.8 / max(1, len(splits))
     for number, split in enumerate(splits):
@@ -100,7 +100,7 @@ def write_labels(path: Path, counts: Mapping[str, Mapping[str, int]]) -> None:
     axes.set_title("labels by split", fontsize=10, loc="left")
     if len(splits) > 1:
         figure.legend(loc="outside upper right", ncols=3, fontsize=8, frameon=False)
-    _tidy(axes)
+    tidy(axes)
     figure.savefig(path, dpi=120)
 
 
@@ -136,12 +136,14 @@ def _fitted(pen: ImageDraw.ImageDraw, text: str, width: int) -> str:
     return shown
 
 
-def _figure(width: float, height: float) -> Figure:
+def new_figure(width: float, height: float) -> Figure:
+    """Return an empty figure on paper; sides in inches."""
     from matplotlib.figure import Figure  # noqa: PLC0415 - half a second, trainings only
 
     return Figure(figsize=(width, height), layout="constrained", facecolor=PAPER)
 
 
-def _tidy(axes: Any) -> None:
+def tidy(axes: Any) -> None:
+    """Take away what frames a plot without need."""
     axes.tick_params(labelsize=8)
     axes.spines[["top", "right"]].set_visible(False)
