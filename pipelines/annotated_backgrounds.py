@@ -21,9 +21,6 @@ if TYPE_CHECKING:
     from medvit.data.patches import CaseGrid, OpenCases
     from medvit.volume.volume import Volume
 
-POSITION_ONLY_MM = 10.0
-"""Diameter of a mark without one; LUNA16 scores them so."""
-
 KEPT_VERSION = 1
 """Part of the key of kept files; raised when they would come out differently."""
 
@@ -130,11 +127,12 @@ def _rows(marks_xyzd_mm: np.ndarray, on: CaseGrid, start: Sequence[int]) -> Rows
     """Return LPS marks in voxels of a part of a grid."""
     import numpy as np
 
+    from medvit.data.annotated import UNMEASURED_DIAMETER_MM
     from medvit.geometry import lps_to_index
 
     rows = np.zeros((len(marks_xyzd_mm), 4), np.float32)
     if len(rows):
         rows[:, :3] = lps_to_index(on.affine_lps, marks_xyzd_mm[:, :3]) - np.array(start)
         diameters = marks_xyzd_mm[:, 3]
-        rows[:, 3] = np.where(diameters > 0, diameters, POSITION_ONLY_MM)
+        rows[:, 3] = np.where(diameters > 0, diameters, UNMEASURED_DIAMETER_MM)
     return rows

@@ -9,11 +9,12 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from medvit.data.annotated import UNMEASURED_DIAMETER_MM
+
 Floats = NDArray[np.float64]
 Rows = dict[str, list[tuple[float, float, float, float]]]
 
 MARKS_PER_SCAN = 100
-UNMEASURED_DIAMETER_MM = 10.0
 
 
 @dataclass(frozen=True, slots=True)

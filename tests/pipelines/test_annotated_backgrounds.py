@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from medvit.data.annotated import AnnotatedScan
+from medvit.data.annotated import UNMEASURED_DIAMETER_MM, AnnotatedScan
 from medvit.data.backgrounds import make_chest
 from medvit.data.crop_augmentation import CropSettings
 from medvit.data.draws import DrawKey
@@ -21,7 +21,7 @@ from medvit.data.patches import CaseGrid, OpenCases
 from medvit.geometry import index_to_lps
 from medvit.io.writing.metaimage import write_metaimage
 from medvit.volume.volume import volume_of
-from pipelines.annotated_backgrounds import POSITION_ONLY_MM, annotated_backgrounds
+from pipelines.annotated_backgrounds import annotated_backgrounds
 from pipelines.nodule_data import _shares, find_case
 from tests.data.test_nodule_crops import lung_block
 
@@ -116,7 +116,7 @@ def test_lungs_of_a_scan_are_found_once_and_marks_lie_where_they_should(
     assert np.array_equal(again.nodules, made.nodules)
     z, y, x = np.rint(made.nodules[0, :3]).astype(int).tolist()
     assert made.lungs.at(z, y, x)
-    assert made.ignored[0, 3] == POSITION_ONLY_MM
+    assert made.ignored[0, 3] == UNMEASURED_DIAMETER_MM
     assert made.insertion_share == 0.3
     figures = json.loads(next((tmp_path / "kept").glob("*.json")).read_text())
     on = CaseGrid(cases, 0, 2.0)

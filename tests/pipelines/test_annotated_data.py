@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 import pytest
 
+from medvit.data.annotated import UNMEASURED_DIAMETER_MM
 from medvit.errors import InputError
 from medvit.io.scratch import Scratch
-from medvit.metrics.froc_matching import UNMEASURED_DIAMETER_MM
 from pipelines.annotated_config import AnnotatedSettings
 from pipelines.annotated_data import AnnotatedData, annotated_scans
 from pipelines.config import check_config
