@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from medvit.learn.classify import ClassifyObjective
     from medvit.learn.fit import FitResult, FitSettings, Progress
     from medvit.learn.tuning.tuned import Tuned
+    from medvit.registry.lineage import Seen
 
 SPLITS = ("train", "val", "test")
 
@@ -76,7 +77,12 @@ def run(
     card = _card(config, start, splits["train"], counts=counts)
     card |= {"calibration": {"temperature": temperature}, "metrics": metrics}
     saved = register(
-        workspace, start.net, name=config.model.name, card=card, readme=card_text(card)
+        workspace,
+        start.net,
+        name=config.model.name,
+        card=card,
+        readme=card_text(card),
+        seen=_seen(config),
     )
     keep_weights(folder, start.net, saved)
     return close_run(folder, config, card=saved, result=result, counts=counts)
@@ -113,6 +119,16 @@ def _start(
         count, batch = len(splits["train"].paths), config.train.batch_size
         check_batch(count, batch_size=batch, file=manifest.file)
     return kept or start_anew(config, workspace, classes=classes), splits
+
+
+def _seen(config: ClassifyConfig) -> Seen:
+    """Return marks of the images that were trained on."""
+    from medvit.data.manifest import read_manifest
+    from medvit.registry.lineage import seen_images
+
+    file, root = find_manifest(config.data)
+    rows = [row for row in read_manifest(file).of("train") if row.label or row.soft]
+    return seen_images(root, ((row.path, row.group) for row in rows))
 
 
 def _answers(start: Start, split: LabelledImages) -> list[int]:

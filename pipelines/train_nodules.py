@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from medvit.models.heads.centre import NoduleDetector
     from medvit.models.swin3d import Merging, Swin3d
     from medvit.models.weights import ModelCard
+    from medvit.registry.lineage import Seen
 
 _log = logging.getLogger(__name__)
 
@@ -82,11 +83,28 @@ def _train_one(
     fields = card_fields(config, detector, result, held_out=(folder, held_out))
     fields |= {"parents": parents}
     card = register(
-        workspace, detector.cpu(), name=config.model.name, card=fields, readme=card_text(fields)
+        workspace,
+        detector.cpu(),
+        name=config.model.name,
+        card=fields,
+        readme=card_text(fields),
+        seen=_seen(config, annotated),
     )
     crops = result.epochs * config.train.crops_per_epoch
     counts = {"phantoms": config.data.phantoms, "scans": len(annotated), "crops": crops}
     return close_run(folder, config, card=card, result=result, counts=counts)
+
+
+def _seen(config: NoduleConfig, annotated: Sequence[AnnotatedScan]) -> Seen:
+    """Return marks of the series that were trained on; made chests bear none."""
+    from medvit.registry.lineage import seen_scans
+    from pipelines.nodule_data import find_case
+
+    scans = [(scan.name, scan.patient) for scan in annotated]
+    if config.data.root is not None:
+        cases = [find_case(Path(config.data.root) / scan.source) for scan in config.data.scans]
+        scans += [(case.series_uid or case.source, "") for case in cases]
+    return seen_scans(scans)
 
 
 def _annotated(

@@ -14,7 +14,7 @@ from medvit import atomic
 from medvit.errors import ConfigError
 from medvit.workspace import Workspace
 from pipelines.config import write_config
-from pipelines.run_record import RUN_FILE, write_run_record
+from pipelines.run_record import RUN_FILE, environment, write_run_record
 from pipelines.scanning.memory import peak_rss_mb
 
 if TYPE_CHECKING:
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     from medvit.learn.fit import FitResult
     from medvit.models.weights import ModelCard
+    from medvit.registry.lineage import Seen
 
 CONFIG_FILE = "config.yaml"
 IDENTITY_FILE = "config.json"
@@ -73,23 +74,26 @@ def find_weights(weights: str, workspace: Workspace) -> tuple[nn.Module, ModelCa
 
 
 def register(
-    workspace: Workspace, module: nn.Module, *, name: str, card: dict[str, Any], readme: str
+    workspace: Workspace,
+    module: nn.Module,
+    *,
+    name: str,
+    card: dict[str, Any],
+    readme: str,
+    seen: Seen | None = None,
 ) -> ModelCard:
     """Save a model as the next free version of a name.
 
     Args:
         card: Fields of `ModelCard` besides name and version.
         readme: Text of the model card for people; `{reference}` is filled in.
+        seen: Which cases it was trained on; the gate looks for leaks there.
     """
-    from medvit.models.weights import ModelCard, save_model
-    from medvit.registry.registry import version_folder
+    from medvit.registry.saving import save_version
 
-    folder = next(version_folder(workspace.models, name))
-    fields = {"name": name, "version": folder.name, **card}
-    saved = save_model(folder, module, ModelCard.model_validate(fields))
-    text = readme.replace("{reference}", saved.reference)
-    atomic.write_text(folder / "README.md", text)
-    return saved
+    code = {key: value for key, value in environment().items() if key in {"version", "commit"}}
+    card = {**card, "training": {**card.get("training", {}), "code": code}}
+    return save_version(workspace.models, module, name=name, card=card, readme=readme, seen=seen)
 
 
 def close_run(

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from medvit import atomic
 from medvit.errors import ModelError, NothingToDoError
-from medvit.models.weights import WEIGHTS_FILE, file_sha256
+from medvit.models.card import WEIGHTS_FILE, file_sha256
 from medvit.registry.history import (
     HISTORY_FILE,
     Action,
@@ -28,8 +28,8 @@ from medvit.registry.registry import (
     ModelVersion,
     check_name,
     find_model,
+    list_models,
     pinned_version,
-    production_version,
 )
 
 MOST_WORDS = 1000
@@ -67,7 +67,7 @@ def promote(  # noqa: PLR0913 - the last two are for callers with a reason
     check_weights(target)
     with locked(models / name):
         _finish(models, name)
-        current = production_version(models, name, shipped=shipped)
+        current = _meant(models, name, shipped=shipped)
         if instead_of is not None and current != instead_of:
             msg = (
                 f"{name}@{current} is in production since {name}@{version} was weighed "
@@ -77,7 +77,7 @@ def promote(  # noqa: PLR0913 - the last two are for callers with a reason
         if pinned_version(models, name) == version:
             msg = f"{name}@{version} is in production already"
             raise NothingToDoError(msg)
-        return _move(models, "promote", target, current=current or "", by=by, reason=reason)
+        return _move(models, "promote", target, current=current, by=by, reason=reason)
 
 
 def rollback(models: Path, name: str, *, by: str, reason: str, shipped: Path = SHIPPED) -> Change:
@@ -123,6 +123,13 @@ def check_weights(version: ModelVersion) -> None:
     if found != version.sha256:
         msg = f"{file}: sha256 {found[:12]} is not the card's {version.sha256[:12]}"
         raise ModelError(msg, hint="the file was altered; production stays as it is")
+
+
+def _meant(models: Path, name: str, *, shipped: Path) -> str:
+    """Return the version that a name means, also if it is gone."""
+    versions = list_models(models, shipped=shipped)
+    current = next((each.version for each in versions if each.name == name and each.production), "")
+    return pinned_version(models, name) or current
 
 
 def _move(

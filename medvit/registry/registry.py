@@ -7,19 +7,23 @@ shipped one, else the newest in the workspace.
 
 from __future__ import annotations
 
+import logging
 import re
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 from medvit.errors import ModelError
-from medvit.models.weights import CARD_FILE, NAME_PATTERN, read_card
+from medvit.models.card import CARD_FILE, NAME_PATTERN, read_card
+from medvit.registry.index import read_index
 
 Task = Literal["nodule", "defect", "backbone"]
 SHIPPED = Path(__file__).resolve().parents[1] / "weights"
 DEFAULT_NAMES: dict[Task, str] = {"nodule": "nodule-swin3d", "defect": "steel-defects"}
 POINTER = "production"
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,28 +45,18 @@ class ModelVersion:
 
 
 def list_models(models: Path | None = None, *, shipped: Path = SHIPPED) -> list[ModelVersion]:
-    """Return every version, shipped and in a workspace's `models` folder, by name and age."""
-    folders = [path.parent for path in sorted(shipped.glob(f"*/{CARD_FILE}"))]
-    if models is not None:
-        own = models.glob(f"*/*/{CARD_FILE}")
-        folders += [path.parent for path in sorted(own, key=lambda path: path.stat().st_mtime_ns)]
-    cards = [(folder, read_card(folder)) for folder in folders]
-    found: dict[str, list[tuple[Path, str]]] = {}
-    for folder, card in cards:
-        found.setdefault(card.name, []).append((folder, card.version))
-    current = {name: _production(name, versions, models) for name, versions in found.items()}
-    return [
-        ModelVersion(
-            card.name,
-            card.version,
-            card.task,
-            folder,
-            card.weights_sha256,
-            production=folder == current[card.name],
-            metrics=card.metrics,
-        )
-        for folder, card in sorted(cards, key=lambda item: item[1].name)
-    ]
+    """Return every version, shipped and in a workspace's `models` folder, by name and age.
+
+    A version whose card is broken is left out with a warning; `verify` names it.
+    """
+    found: dict[str, list[ModelVersion]] = {}
+    for version in [*_shipped(shipped), *_own(models)]:
+        found.setdefault(version.name, []).append(version)
+    listed: list[ModelVersion] = []
+    for name in sorted(found):
+        meant = _production(found[name], models)
+        listed += [replace(each, production=each is meant) for each in found[name]]
+    return listed
 
 
 def find_model(
@@ -90,9 +84,7 @@ def find_model(
                 msg = f"{model.reference} is a {model.task} model, but the task is {task}"
                 raise ModelError(msg, hint="choose one with `medvit models list`")
             return model
-    names = ", ".join(model.reference for model in known) or "none"
-    msg = f"there is no model {wanted!r}"
-    raise ModelError(msg, hint=f"known models: {names}")
+    raise _unknown(wanted, known, models)
 
 
 def version_folder(models: Path, name: str) -> Iterator[Path]:
@@ -107,12 +99,6 @@ def version_folder(models: Path, name: str) -> Iterator[Path]:
         if not (models / name / str(number)).exists():
             yield models / name / str(number)
         number += 1
-
-
-def production_version(models: Path, name: str, *, shipped: Path = SHIPPED) -> str | None:
-    """Return the version that a name alone means, None if there is no such model."""
-    known = [model for model in list_models(models, shipped=shipped) if model.name == name]
-    return next((model.version for model in known if model.production), None)
 
 
 def pinned_version(models: Path, name: str) -> str | None:
@@ -135,10 +121,58 @@ def check_name(name: str) -> None:
         raise ModelError(msg)
 
 
-def _production(name: str, versions: list[tuple[Path, str]], models: Path | None) -> Path:
-    wanted = None if models is None else pinned_version(models, name)
-    for folder, version in versions:
-        if version == wanted:
-            return folder
-    shipped = [folder for folder, _ in versions if models is None or models not in folder.parents]
-    return shipped[0] if shipped else versions[-1][0]
+def _unknown(wanted: str, known: Sequence[ModelVersion], models: Path | None) -> ModelError:
+    name, _, version = wanted.partition("@")
+    if models is not None and re.match(NAME_PATTERN, name):
+        promoted = pinned_version(models, name)
+        version = version or promoted or ""
+        if version and (models / name / version / CARD_FILE).is_file():
+            read_card(models / name / version)  # says what is wrong with it
+        if version == promoted:
+            msg = f"{name}@{version} is in production, but {models / name / version} is gone"
+            return ModelError(msg, hint=f"restore it, or medvit models rollback {name}")
+    names = ", ".join(model.reference for model in known) or "none"
+    msg = f"there is no model {wanted!r}"
+    return ModelError(msg, hint=f"known models: {names}")
+
+
+def _shipped(shipped: Path) -> Iterator[ModelVersion]:
+    for path in sorted(shipped.glob(f"*/{CARD_FILE}")):
+        card = read_card(path.parent)
+        yield ModelVersion(
+            card.name,
+            card.version,
+            card.task,
+            path.parent,
+            card.weights_sha256,
+            production=False,
+            metrics=card.metrics,
+        )
+
+
+def _own(models: Path | None) -> Iterator[ModelVersion]:
+    for entry in () if models is None else read_index(models):
+        if models is None or entry.fault:
+            _log.warning("left out: %s", entry.fault)
+            continue
+        yield ModelVersion(
+            entry.name,
+            entry.version,
+            cast("Task", entry.task),
+            models / entry.folder,
+            entry.sha256,
+            production=False,
+            metrics=entry.metrics,
+        )
+
+
+def _production(versions: Sequence[ModelVersion], models: Path | None) -> ModelVersion | None:
+    """Return what a name means, given its versions: the shipped ones first, then by age.
+
+    Nothing, if what was promoted is gone: another model must not step in unasked.
+    """
+    wanted = None if models is None else pinned_version(models, versions[0].name)
+    if wanted is not None:
+        return next((each for each in versions if each.version == wanted), None)
+    shipped = [each for each in versions if models is None or models not in each.folder.parents]
+    return shipped[0] if shipped else versions[-1]
