@@ -20,15 +20,14 @@ def opinions(about: Sequence[DecisionRow]) -> dict[str, str]:
     Args:
         about: All decisions about it, oldest first.
     """
-    standing = standing_decisions(about)
-    start = max((row.id for row in standing if row.settles), default=0)
-    own: dict[str, list[DecisionRow]] = {}
-    for row in standing:
-        if row.id >= start:
-            own.setdefault(row.reader, []).append(row)
-    latest = sorted(own.items(), key=lambda item: item[1][-1].id)
-    said = {reader: _opinion(rows) for reader, rows in latest}
-    return {reader: opinion for reader, opinion in said.items() if opinion}
+    settled = settled_by(about)
+    start = settled.id if settled is not None else 0
+    return _latest([row for row in standing_decisions(about) if row.id >= start])
+
+
+def own_opinions(about: Sequence[DecisionRow]) -> dict[str, str]:
+    """Return what each reader says of one thing, as in `opinions`, whatever a lead settled."""
+    return _latest(standing_decisions(about))
 
 
 def disagreements(decisions: Sequence[DecisionRow]) -> list[str]:
@@ -47,6 +46,15 @@ def settled_by(about: Sequence[DecisionRow]) -> DecisionRow | None:
     """Return the newest decision of a lead that overruled others and still stands."""
     settling = [row for row in standing_decisions(about) if row.settles]
     return settling[-1] if settling else None
+
+
+def _latest(standing: Sequence[DecisionRow]) -> dict[str, str]:
+    own: dict[str, list[DecisionRow]] = {}
+    for row in standing:
+        own.setdefault(row.reader, []).append(row)
+    latest = sorted(own.items(), key=lambda item: item[1][-1].id)
+    said = {reader: _opinion(rows) for reader, rows in latest}
+    return {reader: opinion for reader, opinion in said.items() if opinion}
 
 
 def _opinion(rows: Sequence[DecisionRow]) -> str:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, Literal
 
 from sqlalchemy import ColumnElement, Select, and_, delete, func, not_, or_, select
 from sqlalchemy.dialects import postgresql, sqlite
@@ -58,18 +58,77 @@ def page_of_cases(
     wanted: CaseFilter, *, limit: int, offset: int, now: datetime
 ) -> Select[CaseTable]:
     """Return the query for one page of the worklist; ties are broken by source and id."""
-    first: dict[str, ColumnElement[Any]] = {
-        "probability": CaseTable.top_probability.desc(),
-        "findings": CaseTable.n_findings.desc(),
-        "scanned": CaseTable.scanned_at.desc(),
-    }
-    last = (CaseTable.source.expression, CaseTable.case_id.expression)
-    ahead = [first[wanted.sort]] if wanted.sort != "source" else []
-    order: list[ColumnElement[Any]] = [*ahead, *last]
-    query = select(CaseTable).where(*conditions(wanted, now=now))
+    order = [column.desc() if falls else column.asc() for column, falls in order_of(wanted)]
+    return _wanted(wanted, now=now).order_by(*order).limit(limit).offset(offset)
+
+
+def next_of_cases(
+    wanted: CaseFilter, place: Sequence[Any], but: str, *, now: datetime
+) -> Select[CaseTable]:
+    """Return the query for the first case behind a place in the order of a filter.
+
+    Args:
+        wanted: Which cases count, and in which order.
+        place: Values of the columns of `order_of`; empty for the top.
+        but: A case that is left out.
+        now: Decides which claims have run out.
+    """
+    columns = order_of(wanted)
+    query = _wanted(wanted, now=now).where(CaseTable.case_id != but)
+    if place:
+        query = query.where(*_behind(columns, place))
+    order = [column.desc() if falls else column.asc() for column, falls in columns]
+    return query.order_by(*order).limit(1)
+
+
+def place_of(session: Session, wanted: CaseFilter, case_id: str) -> tuple[Any, ...]:
+    """Return where a case stands in the order of a filter, whether it passes it or not.
+
+    Empty for an unknown case, and for one without the signal that the queue follows.
+    """
+    query = select(*(column for column, _ in order_of(wanted))).where(CaseTable.case_id == case_id)
+    if signal := signal_of(wanted.queue):
+        joined = query.join(SignalTable, SignalTable.case_id == CaseTable.case_id)
+        query = joined.where(SignalTable.name == signal)
+    row = session.execute(query.select_from(CaseTable)).first()
+    return () if row is None else tuple(row)
+
+
+def order_of(wanted: CaseFilter) -> list[tuple[Any, bool]]:
+    """Return the columns that a filter sorts by, and whether each falls."""
+    if wanted.queue in ("new", "oldest"):
+        falls = wanted.queue == "new"
+        return [(CaseTable.scanned_at, falls), (CaseTable.case_id, falls)]
     if wanted.queue:
-        query, order = _queued(query, wanted.queue), _queue_order(wanted.queue)
-    return query.order_by(*order).limit(limit).offset(offset)
+        return [(SignalTable.value, True), (SignalTable.case_id, True)]
+    first = {
+        "probability": CaseTable.top_probability,
+        "findings": CaseTable.n_findings,
+        "scanned": CaseTable.scanned_at,
+    }
+    ahead = [(first[wanted.sort], True)] if wanted.sort != "source" else []
+    return [*ahead, (CaseTable.source, False), (CaseTable.case_id, False)]
+
+
+def signal_of(queue: Queue | Literal[""]) -> SignalName | None:
+    """Return the signal that a queue follows; None for an order of what waits."""
+    return SIGNALS.get(queue) if queue else None
+
+
+def _wanted(wanted: CaseFilter, *, now: datetime) -> Select[CaseTable]:
+    query = select(CaseTable).where(*conditions(wanted, now=now))
+    return _queued(query, wanted.queue) if wanted.queue else query
+
+
+def _behind(columns: Sequence[tuple[Any, bool]], place: Sequence[Any]) -> list[Any]:
+    """Return the terms for rows behind a place: one that an index can follow, and the exact one."""
+    (lead, falls), start = columns[0], place[0]
+    ways: list[ColumnElement[bool]] = []
+    equal: list[ColumnElement[bool]] = []
+    for (column, down), value in zip(columns, place, strict=True):
+        ways.append(and_(*equal, column < value if down else column > value))
+        equal.append(column == value)
+    return [lead <= start if falls else lead >= start, or_(*ways)]
 
 
 def count_of_cases(wanted: CaseFilter, *, now: datetime) -> Select[int]:
@@ -101,14 +160,6 @@ def _queued(query: Select[Any], queue: Queue) -> Select[Any]:
         return named
     read_before = or_(CaseTable.touched_at.is_(None), CaseTable.touched_at < SignalTable.made_at)
     return named.where(read_before)
-
-
-def _queue_order(queue: Queue) -> list[ColumnElement[Any]]:
-    if queue == "new":
-        return [CaseTable.scanned_at.desc(), CaseTable.case_id.asc()]
-    if queue == "oldest":
-        return [CaseTable.scanned_at.asc(), CaseTable.case_id.asc()]
-    return [SignalTable.value.desc(), SignalTable.case_id.desc()]
 
 
 def _free_for(reader: str, now: datetime) -> list[ColumnElement[bool]]:

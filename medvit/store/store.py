@@ -6,18 +6,20 @@ import time
 import uuid
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
+from datetime import datetime
 from typing import Any
 
 from sqlalchemy.orm import Session
 
 from medvit.errors import AccessError
 from medvit.findings.finding import CaseResult
-from medvit.store import audit, claims, queries, signals
+from medvit.store import audit, claims, progress, queries, signals
 from medvit.store.audit import AuditRow, ReaderRow
 from medvit.store.convert import case_values, to_case, to_run
 from medvit.store.database import Database
 from medvit.store.deciding import append, locked, missing, refresh, rows_of_findings
 from medvit.store.engine import ConnectionLostError
+from medvit.store.progress import Agreement, ReaderProgress
 from medvit.store.roles import Actor, Deed, Role
 from medvit.store.rows import (
     CaseFilter,
@@ -27,6 +29,7 @@ from medvit.store.rows import (
     Decision,
     DecisionRow,
     FindingRow,
+    Queue,
     RunRow,
     RunState,
     SignalName,
@@ -113,6 +116,22 @@ class Store(Database):
             page = queries.page_of_cases(wanted, limit=limit, offset=offset, now=now)
             rows = [to_case(row) for row in session.scalars(page)]
             return rows, session.scalar(queries.count_of_cases(wanted, now=now)) or 0
+
+    def next_case(self, wanted: CaseFilter, after: str = "") -> CaseRow | None:
+        """Return the case that follows another in the order of a filter, from the top at the end.
+
+        Args:
+            wanted: Which cases count; its `reader` leaves out what others hold.
+            after: The case at hand; it is never the answer.
+        """
+        now = self._clock()
+        with self._read() as session:
+            place = queries.place_of(session, wanted, after)
+            for start in (place, ()) if place else ((),):
+                row = session.scalar(queries.next_of_cases(wanted, start, after, now=now))
+                if row is not None:
+                    return to_case(row)
+            return None
 
     def get_case(self, case_id: str) -> CaseRow | None:
         """Return a case, or None when there is no such case."""
@@ -283,6 +302,26 @@ class Store(Database):
         """Return who did what, decisions included, newest first."""
         with self._read() as session:
             return audit.page(session, limit=limit, offset=offset, reader=reader)
+
+    def count_cases(self) -> dict[str, int]:
+        """Return how many cases there are: `cases`, by review, and by verdict."""
+        with self._read() as session:
+            return progress.counts(session)
+
+    def queue_lengths(self) -> dict[Queue, int]:
+        """Return how many cases each queue holds."""
+        with self._read() as session:
+            return progress.queue_lengths(session, now=self._clock())
+
+    def reader_progress(self, *, since: datetime) -> list[ReaderProgress]:
+        """Return what each reader did in all and since a moment, the busiest first."""
+        with self._read() as session:
+            return progress.readers(session, since=since)
+
+    def agreement(self) -> list[Agreement]:
+        """Return how each pair of readers agrees, those with most in common first."""
+        with self._read() as session:
+            return progress.agreement(session)
 
     def _decide(
         self, decision: Decision, expected_version: int | None, actor: Actor | None
