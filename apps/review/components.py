@@ -11,6 +11,19 @@ from apps.review.assets import asset
 
 Picked = Callable[[], None]
 
+CT_SCRIPTS = (
+    "dom.js",
+    "scan.js",
+    "slices.js",
+    "marks.js",
+    "measure.js",
+    "gestures.js",
+    "plane.js",
+    "compare.js",
+    "keys.js",
+    "ct.js",
+)
+
 _desk = st.components.v2.component(
     "medvit_desk",
     html='<div class="mv-desk"></div>',
@@ -32,7 +45,8 @@ _part = st.components.v2.component(
 _ct = st.components.v2.component(
     "medvit_ct",
     html='<div class="mv-ct"></div>',
-    js=asset("dom.js", "slices.js", "marks.js", "plane.js", "ct.js"),
+    css=asset("ct.css"),
+    js=asset(*CT_SCRIPTS),
     isolate_styles=False,
 )
 _image = st.components.v2.component(
@@ -101,17 +115,37 @@ def draw_part(
 
 
 def draw_viewer(
-    data: dict[str, Any], *, kind: str, key: str, on_pick: Callable[[str], None]
+    data: dict[str, Any],
+    *,
+    kind: str,
+    key: str,
+    on_pick: Callable[[str], None],
+    on_add: Callable[[dict[str, float]], None] | None = None,
 ) -> None:
-    """Draw the CT or the image viewer; a click on a finding sends its id."""
+    """Draw the CT or the image viewer.
+
+    Args:
+        data: What the viewer of that kind shows.
+        kind: `ct` or `image`.
+        key: Unique on the page.
+        on_pick: Called with the id of a finding that was clicked.
+        on_add: Called with the geometry of a finding that was drawn, as `Decision` holds it;
+            without it the viewer offers no way to add one.
+    """
 
     def picked() -> None:
         finding_id = _sent(key, "picked")
         if isinstance(finding_id, str):
             on_pick(finding_id)
 
+    def added() -> None:
+        sent = _sent(key, "added")
+        if on_add is not None and isinstance(sent, dict):
+            on_add({str(name): value for name, value in sent.items()})
+
     viewer = _ct if kind == "ct" else _image
-    viewer(key=key, data=data, on_picked_change=picked)
+    shown = {**data, "canAdd": on_add is not None}
+    viewer(key=key, data=shown, on_picked_change=picked, on_added_change=added)
 
 
 def _sent(key: str, name: str) -> object:

@@ -9,6 +9,7 @@ from medvit.io.case import Case
 from medvit.io.dicom.series import open_dicom, open_plan, plan_of
 from medvit.io.discover import discover
 from medvit.io.images.raster import RasterImage, decode_image
+from medvit.io.planes import CACHE_BYTES
 from medvit.io.scratch import UNTIL_EXIT, Scratch
 from medvit.io.source import Source
 from medvit.io.triage import triage
@@ -37,12 +38,15 @@ def open_volume(source: Path | str | Case, *, scratch: Scratch = UNTIL_EXIT) -> 
     return open_dicom(files, cache=scratch.chunks)
 
 
-def open_source(source: Path | str | Case, *, scratch: Scratch = UNTIL_EXIT) -> Source:
+def open_source(
+    source: Path | str | Case, *, scratch: Scratch = UNTIL_EXIT, kept_bytes: int = CACHE_BYTES
+) -> Source:
     """Open a CT series or volume for boxes, and for one pass over all of it.
 
     Args:
         source: As in `open_volume`.
         scratch: Where to keep what is decoded for boxes; of a pass nothing is kept.
+        kept_bytes: Most bytes of decoded DICOM planes that are kept in memory for boxes.
 
     Raises:
         InputError: As `open_volume`.
@@ -52,7 +56,7 @@ def open_source(source: Path | str | Case, *, scratch: Scratch = UNTIL_EXIT) -> 
     if is_volume_file(files[0]):
         return open_volume_source(files[0], cache=scratch.chunks)
     plan = plan_of(files)
-    volume = open_plan(plan, cache=scratch.chunks)
+    volume = open_plan(plan, cache=scratch.chunks, cache_bytes=kept_bytes)
     return Source(volume, open_plan(plan, cache_bytes=PASSING_BYTES), files)
 
 

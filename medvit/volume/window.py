@@ -51,5 +51,14 @@ class Window:
 LUNG = Window(centre_hu=-600, width_hu=1500)
 SOFT_TISSUE = Window(centre_hu=40, width_hu=400)
 BONE = Window(centre_hu=480, width_hu=2500)
+LIVER = Window(centre_hu=90, width_hu=150)
+BRAIN = Window(centre_hu=40, width_hu=80)
 
-PRESETS: dict[str, Window] = {"lung": LUNG, "soft tissue": SOFT_TISSUE, "bone": BONE}
+PRESETS: dict[str, Window] = {
+    "lung": LUNG,
+    "soft tissue": SOFT_TISSUE,
+    "bone": BONE,
+    "liver": LIVER,
+    "brain": BRAIN,
+}
+"""By name, in the order of the keys 1 to 5."""

@@ -12,7 +12,7 @@ def test_the_presets_are_those_of_a_reading_room() -> None:
     assert (LUNG.centre_hu, LUNG.width_hu) == (-600, 1500)
     assert (SOFT_TISSUE.centre_hu, SOFT_TISSUE.width_hu) == (40, 400)
     assert (BONE.centre_hu, BONE.width_hu) == (480, 2500)
-    assert list(PRESETS) == ["lung", "soft tissue", "bone"]
+    assert list(PRESETS) == ["lung", "soft tissue", "bone", "liver", "brain"]
 
 
 def test_the_ends_of_a_window_are_black_and_white() -> None:

@@ -1,97 +1,215 @@
-// The CT viewer: three linked planes, window presets, findings as circles.
+// The CT viewer: three linked planes, windows, MIP slabs, findings, measurements, a scan to compare with.
+
+const SLABS_MM = [5, 10, 15, 20, 30];
+const TOOLS = [
+  ["cross", "Crosshair", "c"], ["window", "Window", ""], ["pan", "Move", ""],
+  ["length", "Length", "l"], ["diameter", "Diameter", "d"],
+];
+const STEPS = { ArrowUp: -1, ArrowDown: 1, PageUp: -10, PageDown: 10, Home: -Infinity, End: Infinity };
 
 class CtViewer {
   constructor(root, data) {
     this.root = root;
-    this.shelf = new SliceShelf(data.base, data.token);
-    this.geometry = data.geometry;
+    this.scan = new Scan("", data.geometry, new SliceShelf(data.base, data.token));
     this.presets = data.presets;
-    this.findings = [];
     this.selected = null;
     this.showFindings = true;
-    this.cross = data.geometry.shape.map((n) => (n - 1) / 2);
-    this.window = { centre: data.presets[0].centre, width: data.presets[0].width };
-    this.table = windowTable(this.window.centre, this.window.width);
+    this.slabMm = 0;
+    this.tool = "cross";
+    this.enlarged = "";
+    this.measures = new Measures(this, data.base);
+    this.comparison = new Comparison(this);
+    this.planes = [];
+    this.setTable(this.presets[0].centre, this.presets[0].width);
     this.build();
   }
 
   build() {
-    this.bar = make("div", "mv-toolbar");
-    this.presetButtons = this.presets.map((preset, i) => {
-      const button = make("button", "mv-tool", preset.name);
-      button.append(make("kbd", "mv-key", i + 1));
-      button.title = `Window ${preset.width}/${preset.centre} HU (key ${i + 1})`;
-      button.addEventListener("click", () => this.setWindow(preset.centre, preset.width));
-      return button;
-    });
-    this.windowText = make("span", "mv-readout", "");
-    this.marks = make("button", "mv-tool", "Circles");
-    this.marks.setAttribute("aria-pressed", "true");
-    this.marks.addEventListener("click", () => this.toggleMarks());
-    const reset = make("button", "mv-tool", "Reset view");
-    reset.addEventListener("click", () => this.reset());
-    this.bar.append(...this.presetButtons, this.windowText, make("span", "mv-space"), this.marks, reset);
-    this.planes = this.geometry.planes.map((plane) => new PlaneView(this, plane));
-    const grid = make("div", "mv-planes");
-    grid.append(...this.planes.map((view) => view.root));
-    this.status = make("div", "mv-status");
+    this.help = new HelpOverlay("Keys and hands", CT_KEYS);
+    this.grid = make("div", "mv-planes");
+    this.measureBar = new MeasureBar(this);
+    const status = make("div", "mv-status");
     this.place = make("span", "mv-place", "");
     this.under = make("span", "mv-under", "");
-    this.status.append(this.place, this.under, make("span", "mv-space"), make("span", "mv-hint", this.geometry.note));
-    this.root.replaceChildren(this.bar, grid, this.status);
-    this.active = this.planes[0];
+    this.note = make("span", "mv-hint", "");
+    status.append(this.place, this.under, make("span", "mv-space"), this.measureBar.root, this.note);
+    this.root.replaceChildren(this.buildBar(), this.comparison.root, this.grid, status, this.help.root);
+    this.arrange();
     this.setWindow(this.window.centre, this.window.width);
+  }
+
+  buildBar() {
+    const bar = make("div", "mv-toolbar mv-ct-bar");
+    this.presetButtons = this.presets.map((preset, i) => {
+      const about = `Window ${preset.width}/${preset.centre} HU`;
+      return this.button(preset.name, String(i + 1), about, () => this.setWindow(preset.centre, preset.width));
+    });
+    this.windowText = make("span", "mv-readout", "");
+    this.toolButtons = TOOLS.map(([tool, name, key]) => this.button(name, key, "What dragging does", () => this.setTool(tool)));
+    this.slab = make("select", "mv-tool");
+    this.slab.setAttribute("aria-label", "MIP slab thickness");
+    this.slab.append(...[0, ...SLABS_MM].map((mm) => new Option(mm ? `MIP ${mm} mm` : "No MIP", String(mm))));
+    this.slab.addEventListener("change", () => this.setSlab(Number(this.slab.value)));
+    this.marks = this.button("Findings", "h", "Show or hide the circles", () => this.toggleMarks());
+    this.marks.setAttribute("aria-pressed", "true");
+    this.compareButton = this.button("Compare", "", "Show another scan beside this one", () => this.comparison.toggle());
+    this.compareButton.setAttribute("aria-expanded", "false");
+    bar.append(
+      this.group("Window", this.presetButtons), this.windowText, this.group("Tool", this.toolButtons), this.slab,
+      make("span", "mv-space"), this.comparison.tools, this.compareButton, this.marks,
+      this.button("Fit", "f", "Zoom, place and window as at the start", () => this.reset()),
+      this.button("Keys", "?", "Everything that keys and hands do", () => this.help.toggle()),
+    );
+    this.setTool("cross");
+    return bar;
+  }
+
+  button(name, key, about, act) {
+    const button = make("button", "mv-tool", name);
+    if (key) button.append(make("kbd", "mv-key", key));
+    button.title = key ? `${about} (key ${key})` : about;
+    button.addEventListener("click", act);
+    return button;
+  }
+
+  group(name, buttons) {
+    const group = make("span", "mv-tools");
+    group.setAttribute("role", "group");
+    group.setAttribute("aria-label", name);
+    group.append(...buttons);
+    return group;
+  }
+
+  scans() {
+    return this.comparison.scan ? [this.scan, this.comparison.scan] : [this.scan];
+  }
+
+  // Lay out the planes: all three, one enlarged, or one of each scan side by side.
+  arrange() {
+    const scans = this.scans();
+    const keep = this.planes.filter((view) => scans.includes(view.scan));
+    this.planes.filter((view) => !keep.includes(view)).forEach((view) => view.close());
+    this.planes = scans.flatMap((scan) => scan.geometry.planes.map(
+      (plane) => keep.find((view) => view.scan === scan && view.plane === plane) ?? new PlaneView(this, scan, plane),
+    ));
+    if (scans.length > 1 && !this.enlarged) this.enlarged = this.planes[0].plane.name;
+    if (scans.length === 1 && this.wasCompared) this.enlarged = "";
+    this.wasCompared = scans.length > 1;
+    for (const view of this.planes) {
+      view.root.hidden = Boolean(this.enlarged) && view.plane.name !== this.enlarged;
+      const side = view.scan === this.scan ? "This scan" : view.scan.title;
+      view.name.textContent = scans.length > 1 ? `${view.plane.name} · ${side}` : view.plane.name;
+      view.root.dataset.side = view.scan === this.scan ? "this" : "other";
+    }
+    if (this.planes.some((view) => view.root.parentNode !== this.grid) || this.grid.children.length !== this.planes.length) {
+      this.grid.replaceChildren(...this.planes.map((view) => view.root));
+    }
+    this.grid.dataset.layout = scans.length > 1 ? "pair" : this.enlarged ? "one" : "three";
+    if (!this.planes.includes(this.active) || this.active.root.hidden) {
+      this.active = this.planes.find((view) => !view.root.hidden);
+    }
     this.planes.forEach((view) => view.show());
+  }
+
+  enlarge(view) {
+    if (this.wasCompared) {
+      const names = this.scan.geometry.planes.map((plane) => plane.name);
+      this.enlarged = names[(names.indexOf(view.plane.name) + 1) % names.length];
+    } else {
+      this.enlarged = this.enlarged ? "" : view.plane.name;
+    }
+    this.arrange();
+  }
+
+  activate(view) {
+    this.active = view;
   }
 
   update(data, send) {
     this.send = send;
-    this.findings = data.findings;
+    this.canAdd = data.canAdd;
+    if (this.asked && data.findings.length > this.scan.findings.length) this.measures.remove(this.asked);
+    this.asked = null;
+    this.scan.findings = data.findings;
     const changed = data.selected !== this.selected || data.jump !== this.jump;
     this.selected = data.selected;
     this.jump = data.jump;
-    const chosen = this.findings.find((finding) => finding.id === data.selected);
-    if (changed && chosen) this.moveTo(chosen.index);
-    else this.planes.forEach((view) => view.draw());
+    const chosen = data.findings.find((finding) => finding.id === data.selected);
+    if (changed && chosen) this.moveTo(this.scan, chosen.index);
+    else this.drawAll();
   }
 
-  moveTo(index) {
-    this.cross = index.map((at, axis) => Math.max(0, Math.min(this.geometry.shape[axis] - 1, at)));
+  moveTo(scan, index) {
+    scan.cross = scan.inside(index);
+    const moved = this.comparison.follow(scan);
     for (const view of this.planes) {
+      if (!moved.includes(view.scan)) continue;
       if (view.shown?.index === view.index()) view.draw();
       else view.show();
       view.slider.value = view.index() + 1;
     }
   }
 
-  goTo(axis, at) {
-    const next = [...this.cross];
-    next[axis] = at;
-    this.moveTo(next);
-  }
-
   pick(finding) {
     this.selected = finding.id;
-    this.moveTo(finding.index);
+    this.moveTo(this.scan, finding.index);
     this.send("picked", finding.id);
   }
 
-  setWindow(centre, width) {
-    this.window = { centre: Math.round(centre), width: Math.round(width) };
+  addFinding(item) {
+    this.asked = item;
+    this.send("added", geometryOfItem(this.scan, item));
+  }
+
+  onMeasured(item) {
+    this.measureBar.show(item);
+    this.note.hidden = Boolean(item);
+  }
+
+  setTable(centre, width) {
+    this.window = { centre: Math.round(centre), width: Math.max(1, Math.round(width)) };
     this.table = windowTable(this.window.centre, this.window.width);
+  }
+
+  setWindow(centre, width) {
+    this.setTable(centre, width);
     this.windowText.textContent = `W ${this.window.width}  L ${this.window.centre} HU`;
     this.presets.forEach((preset, i) => {
       const on = preset.centre === this.window.centre && preset.width === this.window.width;
       this.presetButtons[i].setAttribute("aria-pressed", String(on));
     });
     this.root.dataset.window = `${this.window.width}/${this.window.centre}`;
-    this.planes.forEach((view) => view.paint());
+    this.planes.filter((view) => !view.root.hidden).forEach((view) => view.paint());
+  }
+
+  setTool(tool) {
+    this.tool = tool;
+    this.root.dataset.tool = tool;
+    TOOLS.forEach(([name], i) => this.toolButtons[i].setAttribute("aria-pressed", String(name === tool)));
+  }
+
+  // Slices that a slab spans across a plane: an odd number, so that it has one in its middle.
+  slabSlices(plane) {
+    const half = Math.floor(this.slabMm / plane.normalMm / 2);
+    return Math.min(511, 2 * Math.min(half, plane.count) + 1);
+  }
+
+  setSlab(mm) {
+    if (mm) this.lastSlab = mm;
+    this.slabMm = mm;
+    this.slab.value = String(mm);
+    this.slab.classList.toggle("mv-on", mm > 0);
+    this.planes.forEach((view) => view.show());
   }
 
   toggleMarks() {
     this.showFindings = !this.showFindings;
     this.marks.setAttribute("aria-pressed", String(this.showFindings));
-    this.planes.forEach((view) => view.draw());
+    this.drawAll();
+  }
+
+  drawAll() {
+    this.planes.filter((view) => !view.root.hidden).forEach((view) => view.draw());
   }
 
   reset() {
@@ -100,27 +218,42 @@ class CtViewer {
   }
 
   report() {
-    const [z, y, x] = this.cross;
-    const lps = this.geometry.affine.slice(0, 3).map((row) => row[0] * z + row[1] * y + row[2] * x + row[3]);
-    const hu = this.planes[0].shown ? this.planes[0].huAt(this.cross) : null;
-    const millimetres = lps.map((mm) => mm.toFixed(1)).join(", ");
-    this.place.textContent = `Crosshair ${hu === null ? "–" : hu} HU   LPS ${millimetres} mm`;
+    const view = this.planes.find((each) => each.scan === this.scan && !each.root.hidden);
+    const hu = view?.shown?.index === view?.index() ? view?.huAt(this.scan.cross) : "";
+    const millimetres = this.scan.toLps(this.scan.cross).map((mm) => mm.toFixed(1)).join(", ");
+    this.place.textContent = `Crosshair ${hu || "–"}   LPS ${millimetres} mm`;
+    this.note.textContent = [this.scan.geometry.note, this.comparison.note].filter(Boolean).join(" · ");
   }
 
   hover(view, event) {
     const index = view ? view.toIndex(event) : null;
-    const hu = index ? view.huAt(index) : null;
-    this.under.textContent = hu === null ? "" : `Pointer ${hu} HU`;
+    const hu = index ? view.huAt(index) : "";
+    this.under.textContent = hu ? `Pointer ${hu}` : "";
   }
 
   onKey(event) {
-    if (!isBareKey(event)) return;
+    if (!isBareKey(event) || this.help.root.open && event.key !== "?") return;
     const preset = this.presets[Number(event.key) - 1];
-    const steps = { ArrowUp: -1, ArrowDown: 1, PageUp: -10, PageDown: 10 };
     if (preset) this.setWindow(preset.centre, preset.width);
-    else if (steps[event.key] && event.target.type !== "range") this.active.scroll(steps[event.key]);
-    else return;
+    else if (event.key in STEPS) {
+      if (event.target.type === "range") return;
+      this.active.scroll(STEPS[event.key]);
+    } else if (!this.act(event.key)) return;
     event.preventDefault();
+  }
+
+  act(key) {
+    const tool = TOOLS.find(([, , letter]) => letter === key);
+    if (tool) this.setTool(tool[0]);
+    else if (key === "Escape") this.setTool("cross");
+    else if (key === "m") this.setSlab(this.slabMm ? 0 : this.lastSlab ?? 10);
+    else if (key === "h") this.toggleMarks();
+    else if (key === "f") this.reset();
+    else if (key === "e") this.enlarge(this.active);
+    else if (key === "?") this.help.toggle();
+    else if (["Delete", "Backspace"].includes(key) && this.measures.chosen) this.measures.remove(this.measures.chosen);
+    else return false;
+    return true;
   }
 }
 

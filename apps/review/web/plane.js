@@ -1,47 +1,55 @@
-// One plane of the CT viewer: a canvas, its letters, its slice number and slider.
+// One plane of a scan on the screen: a canvas, its letters, its slice number and slider.
+
+const AHEAD = 8;
+const BEHIND = 2;
+const FINER_MS = 220;
+const MOST_SLAB_BYTES = 16 * 1024 * 1024;
 
 class PlaneView {
-  constructor(viewer, plane) {
+  constructor(viewer, scan, plane) {
     this.viewer = viewer;
+    this.scan = scan;
     this.plane = plane;
     this.zoom = 1;
     this.pan = [0, 0];
     this.shown = null;
+    this.waiting = "";
     this.step = 1;
-    this.wheel = 0;
     this.picture = document.createElement("canvas");
     this.build();
-    this.listen();
+    listenTo(this);
+    this.watch = new ResizeObserver(() => this.draw());
+    this.watch.observe(this.stage);
   }
 
   build() {
     const { plane } = this;
     this.root = make("section", "mv-plane");
     this.root.dataset.plane = plane.name.toLowerCase();
-    this.root.setAttribute("aria-label", `${plane.name} plane`);
+    this.root.dataset.slice = "";
+    this.root.setAttribute("aria-label", `${plane.name} plane${this.scan.name ? ` of ${this.scan.name}` : ""}`);
     this.stage = make("div", "mv-stage");
+    this.stage.tabIndex = 0;
+    this.stage.setAttribute("role", "application");
+    this.stage.setAttribute("aria-label", `${plane.name} slices; arrow keys scroll, ? lists all keys`);
     this.canvas = make("canvas", "mv-canvas");
+    this.name = make("span", "mv-name", plane.name);
     this.number = make("span", "mv-number", "");
     this.failure = make("p", "mv-failure", "");
     this.slider = make("input", "mv-slider");
-    Object.assign(this.slider, { type: "range", min: 1, max: plane.count, step: 1 });
+    Object.assign(this.slider, { type: "range", min: 1, max: plane.count, step: 1, disabled: plane.count < 2 });
     this.slider.setAttribute("aria-label", `${plane.name} slice`);
-    this.stage.append(this.canvas, make("span", "mv-name", plane.name), this.number, this.failure);
+    this.slider.addEventListener("input", () => this.goTo(Number(this.slider.value) - 1));
+    this.stage.append(this.canvas, this.name, this.number, this.failure);
     for (const [side, letter] of Object.entries(plane.letters)) {
       this.stage.append(make("span", `mv-letter mv-${side}`, letter));
     }
     this.root.append(this.stage, this.slider);
   }
 
-  listen() {
-    this.slider.addEventListener("input", () => this.viewer.goTo(this.plane.axis, Number(this.slider.value) - 1));
-    this.stage.addEventListener("wheel", (event) => this.onWheel(event), { passive: false });
-    this.stage.addEventListener("pointerdown", (event) => this.onPress(event));
-    this.stage.addEventListener("pointermove", (event) => this.viewer.hover(this, event));
-    this.stage.addEventListener("pointerleave", () => this.viewer.hover(null));
-    this.stage.addEventListener("dblclick", () => this.resetView());
-    this.stage.addEventListener("pointerenter", () => { this.viewer.active = this; });
-    new ResizeObserver(() => this.draw()).observe(this.stage);
+  close() {
+    clearTimeout(this.finer);
+    this.watch.disconnect();
   }
 
   resetView() {
@@ -51,8 +59,18 @@ class PlaneView {
   }
 
   index() {
-    const { plane, viewer } = this;
-    return Math.max(0, Math.min(plane.count - 1, Math.round(viewer.cross[plane.axis])));
+    const { plane, scan } = this;
+    return Math.max(0, Math.min(plane.count - 1, Math.round(scan.cross[plane.axis])));
+  }
+
+  goTo(at) {
+    const next = [...this.scan.cross];
+    next[this.plane.axis] = at;
+    this.viewer.moveTo(this.scan, next);
+  }
+
+  scroll(step) {
+    this.goTo(Math.max(0, Math.min(this.plane.count - 1, this.index() + step)));
   }
 
   layout() {
@@ -71,128 +89,95 @@ class PlaneView {
     return [box.left + ((col + 0.5) / plane.cols) * box.w, box.top + ((row + 0.5) / plane.rows) * box.h];
   }
 
+  // Index under a pointer, on the slice that is shown; null beside the picture.
   toIndex(event) {
     const { plane } = this;
     const [box, rect] = [this.layout(), this.stage.getBoundingClientRect()];
     const col = ((event.clientX - rect.left - box.left) / box.w) * plane.cols - 0.5;
     const row = ((event.clientY - rect.top - box.top) / box.h) * plane.rows - 0.5;
-    if (col < -0.5 || row < -0.5 || col > plane.cols - 0.5 || row > plane.rows - 0.5) return null;
-    const index = [...this.viewer.cross];
+    const index = [...this.scan.cross];
     index[plane.axis] = this.index();
     index[plane.colAxis] = plane.colFlip ? plane.cols - 1 - col : col;
     index[plane.rowAxis] = plane.rowFlip ? plane.rows - 1 - row : row;
-    return index;
+    return this.scan.holds(index) ? index : null;
   }
 
+  // HU at an index as words; "about" as long as a coarser level, or a slab, is shown.
   huAt(index) {
     const { plane, shown } = this;
-    if (!shown) return null;
-    const col = Math.round(plane.colFlip ? plane.cols - 1 - index[plane.colAxis] : index[plane.colAxis]);
-    const row = Math.round(plane.rowFlip ? plane.rows - 1 - index[plane.rowAxis] : index[plane.rowAxis]);
-    return shown.values[row * plane.cols + col] ?? null;
+    if (!shown) return "";
+    const [row, col] = [[plane.rowAxis, plane.rowFlip, shown.rows], [plane.colAxis, plane.colFlip, shown.cols]].map(
+      ([axis, isFlipped, length]) => {
+        const at = Math.floor(Math.round(index[axis]) / shown.factors[axis]);
+        return isFlipped ? length - 1 - at : at;
+      },
+    );
+    const hu = shown.values[row * shown.cols + col];
+    if (hu === undefined) return "";
+    if (hu === NO_VALUE) return "no value";
+    if (shown.slab > 1) return `most ${hu} HU`;
+    return `${shown.level ? "about " : ""}${hu} HU`;
   }
 
-  onWheel(event) {
-    event.preventDefault();
-    if (event.ctrlKey || event.metaKey) {
-      this.zoomAt(event, event.deltaY < 0 ? 1.2 : 1 / 1.2);
-      return;
-    }
-    this.wheel += event.deltaY;
-    if (Math.abs(this.wheel) < 30) return;
-    this.scroll(this.wheel > 0 ? 1 : -1);
-    this.wheel = 0;
+  cut(index, level) {
+    return { axis: this.plane.axis, index, level, slab: this.viewer.slabSlices(this.plane) };
   }
 
-  scroll(step) {
-    this.viewer.goTo(this.plane.axis, this.index() + step);
-  }
-
-  zoomAt(event, factor) {
-    const rect = this.stage.getBoundingClientRect();
-    const next = Math.max(1, Math.min(16, this.zoom * factor));
-    const grow = next / this.zoom;
-    const [x, y] = [event.clientX - rect.left - rect.width / 2, event.clientY - rect.top - rect.height / 2];
-    this.pan = next === 1 ? [0, 0] : [x - (x - this.pan[0]) * grow, y - (y - this.pan[1]) * grow];
-    this.zoom = next;
-    this.draw();
-  }
-
-  onPress(event) {
-    if (event.button > 1) return;
-    event.preventDefault();
-    const start = { x: event.clientX, y: event.clientY, pan: [...this.pan], window: { ...this.viewer.window }, moved: false };
-    const pans = event.shiftKey || event.button === 1;
-    const move = (now) => this.onDrag(now, start, pans);
-    const stop = (now) => {
-      window.removeEventListener("pointermove", move);
-      window.removeEventListener("pointerup", stop);
-      if (!start.moved && !pans) this.onClick(now);
-    };
-    window.addEventListener("pointermove", move);
-    window.addEventListener("pointerup", stop);
-  }
-
-  onDrag(event, start, pans) {
-    const [dx, dy] = [event.clientX - start.x, event.clientY - start.y];
-    if (!start.moved && Math.hypot(dx, dy) < 5) return;
-    start.moved = true;
-    if (pans) {
-      this.pan = [start.pan[0] + dx, start.pan[1] + dy];
-      this.draw();
-    } else {
-      this.viewer.setWindow(start.window.centre + dy * 2, Math.max(1, start.window.width + dx * 4));
-    }
-  }
-
-  onClick(event) {
-    const index = this.toIndex(event);
-    if (!index) return;
-    const hit = this.hit(event);
-    if (hit) this.viewer.pick(hit);
-    else this.viewer.moveTo(index);
-  }
-
-  circles(box) {
-    const { plane, viewer } = this;
-    const at = this.index();
-    return viewer.findings.flatMap((finding) => {
-      const away = Math.abs(at - finding.index[plane.axis]) * plane.normalMm;
-      const radius = finding.diameter / 2;
-      if (away > Math.max(radius, plane.normalMm / 2)) return [];
-      const [x, y] = this.toScreen(finding.index, box);
-      const cut = Math.sqrt(Math.max(0, radius * radius - away * away));
-      return [{ finding, x, y, r: Math.max(6, cut * box.pxPerMm) }];
-    });
-  }
-
-  hit(event) {
-    if (!this.viewer.showFindings) return null;
-    const rect = this.stage.getBoundingClientRect();
-    const [x, y] = [event.clientX - rect.left, event.clientY - rect.top];
-    const near = this.circles(this.layout())
-      .map((circle) => ({ ...circle, gap: Math.hypot(x - circle.x, y - circle.y) - circle.r }))
-      .filter((circle) => circle.gap < 5 && circle.finding.id !== this.viewer.selected);
-    near.sort((a, b) => a.gap - b.gap);
-    return near.length ? near[0].finding : null;
+  quickLevel() {
+    const { plane, scan } = this;
+    const { levels, quick } = scan.geometry;
+    const bytes = 2 * plane.rows * plane.cols * this.viewer.slabSlices(plane);
+    const coarse = bytes > MOST_SLAB_BYTES && this.viewer.slabSlices(plane) > 1 ? 1 : 0;
+    return Math.min(levels.length - 1, Math.max(quick[plane.axis], coarse));
   }
 
   async show() {
-    const { plane, viewer } = this;
+    clearTimeout(this.finer);
     const index = this.index();
     this.slider.value = index + 1;
-    const shelf = viewer.shelf;
+    if (this.root.hidden) return;
+    const [quick, whole] = [this.cut(index, this.quickLevel()), this.cut(index, 0)];
+    const first = this.scan.shelf.peek(whole) ? whole : quick;
+    if (!(await this.fetch(first))) return;
+    this.scan.shelf.fetchAhead(this, this.neighbours(index, quick.level));
+    if (first.level) this.finer = setTimeout(() => this.fetch(whole), FINER_MS);
+  }
+
+  neighbours(index, level) {
+    const step = this.step || 1;
+    const ways = [...Array(AHEAD).keys()].map((i) => (i + 1) * step);
+    ways.splice(2, 0, ...[...Array(BEHIND).keys()].map((i) => -(i + 1) * step));
+    const places = ways.map((way) => index + way).filter((at) => at >= 0 && at < this.plane.count);
+    return places.map((at) => this.cut(at, level));
+  }
+
+  // Show a slice once it is there; false when another one is wanted by then, or it cannot be had.
+  async fetch(cut) {
     try {
-      const values = shelf.peek(plane.axis, index) ?? (await shelf.get(plane.axis, index));
-      if (index !== this.index()) return;
-      if (this.shown?.index !== index) this.step = index < (this.shown?.index ?? -1) ? -1 : 1;
-      this.shown = { index, values };
-      this.failure.textContent = "";
-      this.paint();
-      shelf.fetchAhead(plane, index, this.step);
+      const values = this.scan.shelf.peek(cut) ?? (await this.scan.shelf.want(this, cut, (share) => this.wait(share)));
+      if (cut.index !== this.index() || cut.slab !== this.viewer.slabSlices(this.plane)) return false;
+      this.take(cut, values);
+      return true;
     } catch (error) {
-      if (index === this.index()) this.fail(error.message);
+      if (error.name !== "AbortError" && cut.index === this.index()) this.fail(error.message);
+      return false;
     }
+  }
+
+  take(cut, values) {
+    const { shape, factors } = this.scan.geometry.levels[cut.level];
+    const [rows, cols] = [shape[this.plane.rowAxis], shape[this.plane.colAxis]];
+    const before = this.shown?.index ?? -1;
+    if (before !== cut.index) this.step = cut.index < before ? -1 : 1;
+    this.shown = { ...cut, values, rows, cols, factors };
+    this.waiting = "";
+    this.failure.textContent = "";
+    this.paint();
+  }
+
+  wait(share) {
+    this.waiting = `preparing this plane: ${Math.round(100 * share)} %`;
+    this.label();
   }
 
   fail(message) {
@@ -202,7 +187,7 @@ class PlaneView {
   }
 
   paint() {
-    if (this.shown) paintSlice(this.shown.values, this.plane, this.viewer.table, this.picture);
+    if (this.shown) paintSlice(this.shown, this.viewer.table, this.picture);
     this.draw();
   }
 
@@ -216,19 +201,41 @@ class PlaneView {
     context.setTransform(ratio, 0, 0, ratio, 0, 0);
     context.clearRect(0, 0, box.width, box.height);
     if (this.shown) {
-      context.imageSmoothingQuality = "high";
-      context.drawImage(this.picture, box.left, box.top, box.w, box.h);
+      this.drawPicture(context, box);
       drawCross(context, this, box);
-      if (this.viewer.showFindings) drawCircles(context, this.circles(box), this.viewer.selected);
+      if (this.viewer.showFindings) drawCircles(context, circlesOf(this, box), this.viewer.selected);
+      this.viewer.measures.draw(context, this, box);
       drawScaleBar(context, box);
     }
     this.label();
   }
 
+  // The last voxel of a coarser level may reach beyond the volume: that part is cut off.
+  drawPicture(context, box) {
+    const { plane, shown } = this;
+    const [w, h] = [
+      ((shown.cols * shown.factors[plane.colAxis]) / plane.cols) * box.w,
+      ((shown.rows * shown.factors[plane.rowAxis]) / plane.rows) * box.h,
+    ];
+    context.save();
+    context.beginPath();
+    context.rect(box.left, box.top, box.w, box.h);
+    context.clip();
+    context.imageSmoothingQuality = "high";
+    const [left, top] = [box.left - (plane.colFlip ? w - box.w : 0), box.top - (plane.rowFlip ? h - box.h : 0)];
+    context.drawImage(this.picture, left, top, w, h);
+    context.restore();
+  }
+
   label() {
-    const shown = this.shown ? `slice ${this.shown.index + 1} of ${this.plane.count}` : "reading…";
-    this.number.textContent = this.failure.textContent ? "" : shown;
-    this.root.dataset.slice = this.shown ? String(this.shown.index + 1) : "";
+    const { shown, plane } = this;
+    const slab = shown && shown.slab > 1 ? `MIP ${(shown.slab * plane.normalMm).toFixed(1)} mm` : "";
+    const place = shown ? `slice ${shown.index + 1} of ${plane.count}` : "reading…";
+    const words = [place, shown ? this.scan.imageNumber(plane.axis, shown.index) : "", slab];
+    const text = this.waiting || words.filter(Boolean).join(" · ");
+    this.number.textContent = this.failure.textContent ? "" : text;
+    this.root.dataset.slice = shown ? String(shown.index + 1) : "";
+    this.root.dataset.level = shown ? String(shown.level) : "";
     this.viewer.report();
   }
 }

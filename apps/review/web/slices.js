@@ -1,7 +1,12 @@
-// CT slices as int16 HU, fetched one by one, kept up to a number of bytes, and fetched ahead.
+// CT slices as int16 HU: fetched as they are wanted and some ahead, kept up to a number of bytes.
 
 const KEPT_BYTES = 192 * 1024 * 1024;
-const AHEAD = 6;
+const AT_ONCE = 2;
+const ASK_AGAIN_MS = 250;
+
+function keyOf(cut) {
+  return `${cut.axis}/${cut.index}?level=${cut.level}&slab=${cut.slab}`;
+}
 
 class SliceShelf {
   constructor(base, token) {
@@ -9,11 +14,13 @@ class SliceShelf {
     this.token = token;
     this.kept = new Map();
     this.pending = new Map();
+    this.wanted = new Map();
+    this.queues = new Map();
     this.bytes = 0;
   }
 
-  peek(axis, index) {
-    const key = `${axis}/${index}`;
+  peek(cut) {
+    const key = keyOf(cut);
     const found = this.kept.get(key);
     if (found) {
       this.kept.delete(key);
@@ -22,21 +29,63 @@ class SliceShelf {
     return found;
   }
 
-  get(axis, index) {
-    const key = `${axis}/${index}`;
-    const found = this.peek(axis, index);
+  // One asker wants one slice at a time: a request for another one ends the one before.
+  want(asker, cut, onShare) {
+    const key = keyOf(cut);
+    const before = this.wanted.get(asker);
+    if (before && before !== key) this.pending.get(before)?.stop.abort();
+    this.wanted.set(asker, key);
+    const found = this.peek(cut);
     if (found) return Promise.resolve(found);
-    if (!this.pending.has(key)) {
-      const job = this.load(key).finally(() => this.pending.delete(key));
-      this.pending.set(key, job);
-    }
-    return this.pending.get(key);
+    const job = this.pending.get(key) ?? this.start(key, asker, false);
+    job.isAhead = false;
+    job.onShare = onShare;
+    return job.answer;
   }
 
-  async load(key) {
-    const response = await fetch(`${this.base}/slices/${key}`, { headers: { "X-Medvit-Token": this.token } });
-    if (!response.ok) throw new Error(await failureOf(response));
-    const values = new Int16Array(await response.arrayBuffer());
+  fetchAhead(asker, cuts) {
+    const keys = cuts.map(keyOf);
+    for (const [key, job] of this.pending) {
+      if (job.isAhead && job.asker === asker && !keys.includes(key)) job.stop.abort();
+    }
+    this.queues.set(asker, keys.filter((key) => !this.kept.has(key) && !this.pending.has(key)));
+    this.advance(asker);
+  }
+
+  advance(asker) {
+    const queue = this.queues.get(asker) ?? [];
+    const isOwn = (job) => job.isAhead && job.asker === asker;
+    while (queue.length && [...this.pending.values()].filter(isOwn).length < AT_ONCE) {
+      const key = queue.shift();
+      if (this.kept.has(key) || this.pending.has(key)) continue;
+      // What cannot be had ahead is told when it is wanted.
+      this.start(key, asker, true).answer.then(() => this.advance(asker), () => undefined);
+    }
+  }
+
+  start(key, asker, isAhead) {
+    const job = { asker, isAhead, stop: new AbortController(), onShare: null };
+    this.pending.set(key, job);
+    job.answer = this.load(key, job).finally(() => this.pending.delete(key));
+    return job;
+  }
+
+  async load(key, job) {
+    for (;;) {
+      const options = { headers: { "X-Medvit-Token": this.token }, signal: job.stop.signal };
+      const response = await fetch(`${this.base}/slices/${key}`, options);
+      if (response.status === 202) {
+        job.onShare?.((await response.json()).share);
+        await pause(ASK_AGAIN_MS, job.stop.signal);
+      } else if (response.ok) {
+        return this.keep(key, new Int16Array(await response.arrayBuffer()));
+      } else {
+        throw new Error(await failureOf(response));
+      }
+    }
+  }
+
+  keep(key, values) {
     this.kept.set(key, values);
     this.bytes += values.byteLength;
     for (const [old, slice] of this.kept) {
@@ -47,14 +96,20 @@ class SliceShelf {
     return values;
   }
 
-  fetchAhead(plane, index, step) {
-    if (this.pending.size > AHEAD) return;
-    for (let i = 1; i <= AHEAD; i += 1) {
-      const next = index + i * (step || 1);
-      if (next < 0 || next >= plane.count) continue;
-      if (!this.peek(plane.axis, next)) this.get(plane.axis, next).catch(() => undefined);
-    }
+  close() {
+    this.queues.clear();
+    for (const job of this.pending.values()) job.stop.abort();
   }
+}
+
+function pause(ms, signal) {
+  return new Promise((resolve, reject) => {
+    const timer = setTimeout(resolve, ms);
+    signal.addEventListener("abort", () => {
+      clearTimeout(timer);
+      reject(new DOMException("not wanted any more", "AbortError"));
+    }, { once: true });
+  });
 }
 
 function windowTable(centre, width) {
@@ -64,17 +119,17 @@ function windowTable(centre, width) {
   return table;
 }
 
-function paintSlice(values, plane, table, canvas) {
-  if (canvas.width !== plane.cols || canvas.height !== plane.rows) {
-    canvas.width = plane.cols;
-    canvas.height = plane.rows;
+function paintSlice(shown, table, canvas) {
+  const { values, rows, cols } = shown;
+  if (canvas.width !== cols || canvas.height !== rows || !canvas.picture) {
+    Object.assign(canvas, { width: cols, height: rows });
+    canvas.picture = canvas.getContext("2d").createImageData(cols, rows);
+    canvas.words = new Uint32Array(canvas.picture.data.buffer);
   }
-  const context = canvas.getContext("2d");
-  const picture = context.createImageData(plane.cols, plane.rows);
-  const words = new Uint32Array(picture.data.buffer);
+  const { words } = canvas;
   for (let i = 0; i < words.length; i += 1) {
     const grey = table[values[i] + 32768];
     words[i] = 0xff000000 | (grey << 16) | (grey << 8) | grey;
   }
-  context.putImageData(picture, 0, 0);
+  canvas.getContext("2d").putImageData(canvas.picture, 0, 0);
 }

@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from apps.review import access, routes
+from apps.review import access, ct_routes
 from apps.review.launch import app_command, app_environment
 from apps.review.volumes import VolumeShelf
 from medvit.findings.finding import CaseResult, Finding, finding_id
@@ -57,7 +57,7 @@ def practice(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Practi
     workspace.prepare()
     monkeypatch.setenv("MEDVIT_WORKSPACE", str(workspace.folder))
     monkeypatch.setenv("MEDVIT_STORE", "")
-    monkeypatch.setattr(routes, "SHELF", VolumeShelf())
+    monkeypatch.setattr(ct_routes, "SHELF", VolumeShelf(build=ct_routes._pyramid))
     with Store.open(workspace.store_url) as store:
         yield fill(workspace, store, tmp_path / "source")
     access._opened.cache_clear()

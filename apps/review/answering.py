@@ -1,0 +1,65 @@
+"""What all routes that send pixels share: strangers are refused, failures become sentences."""
+
+from __future__ import annotations
+
+import logging
+import secrets
+from collections.abc import Callable
+
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+
+from apps.review.access import TOKEN, case_of, open_store
+from apps.review.notices import sentence
+from apps.review.volumes import PreparingError
+from medvit.errors import MedvitError
+from medvit.io.case import Case
+
+BASE = "/pixels"
+logger = logging.getLogger(__name__)
+
+
+def guarded(endpoint: Callable[[Request], Response]) -> Callable[[Request], Response]:
+    """Answer an endpoint's failures with a sentence, and strangers with a refusal."""
+
+    def answer(request: Request) -> Response:
+        if not secrets.compare_digest(request.headers.get("X-Medvit-Token", ""), TOKEN):
+            return refusal("this page belongs to an app that was restarted; reload it", 403)
+        try:
+            return endpoint(request)
+        except PreparingError as error:
+            return JSONResponse({"share": error.share}, status_code=202)
+        except (LookupError, MedvitError, OSError) as error:
+            return _told(error)
+        except Exception:
+            logger.exception("pixels of %s could not be sent", request.url.path)
+            return refusal("a fault in medvit; its details are in the app's log", 500)
+
+    return answer
+
+
+def _told(error: LookupError | MedvitError | OSError) -> Response:
+    if isinstance(error, MedvitError):
+        return refusal(sentence(error), 422)
+    if isinstance(error, OSError):
+        return refusal(f"the file cannot be read: {error.strerror or error}", 422)
+    return refusal(str(error.args[0]) if error.args else "it is not there", 404)
+
+
+def refusal(message: str, status: int) -> Response:
+    """Return an answer without pixels that says why."""
+    return JSONResponse({"message": message}, status_code=status)
+
+
+def case_asked_for(request: Request) -> Case:
+    """Return the case that the path of a request names.
+
+    Raises:
+        LookupError: If the store has no such case.
+    """
+    case_id = request.path_params["case_id"]
+    row = open_store().get_case(case_id)
+    if row is None:
+        msg = f"there is no case {case_id} in this store"
+        raise LookupError(msg)
+    return case_of(row)
