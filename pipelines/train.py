@@ -11,7 +11,14 @@ from pydantic import BaseModel
 
 from medvit.errors import ConfigError
 from medvit.workspace import Workspace
-from pipelines import classify_config, nodule_config, train_classify, train_nodules
+from pipelines import (
+    classify_config,
+    detect_config,
+    nodule_config,
+    train_classify,
+    train_detect,
+    train_nodules,
+)
 from pipelines.config import apply_override, find_config, load_config, parse_yaml
 
 if TYPE_CHECKING:
@@ -30,6 +37,8 @@ JOBS: dict[str, Job] = {
     "classify": Job(classify_config.ClassifyConfig, train_classify.run),
     "detect": Job(nodule_config.NoduleConfig, train_nodules.run),
 }
+BOXES = Job(detect_config.DetectConfig, train_detect.run)
+"""The job of `task: detect` where `data` names boxes on images."""
 
 
 def load(path: Path | str, overrides: Sequence[str] = ()) -> BaseModel:
@@ -46,7 +55,9 @@ def load(path: Path | str, overrides: Sequence[str] = ()) -> BaseModel:
     if not isinstance(task, str) or task not in JOBS:
         msg = f"{file.name}: task must be one of {', '.join(sorted(JOBS))}, got {task!r}"
         raise ConfigError(msg, hint="add a line such as `task: classify`")
-    return load_config(JOBS[task].settings, path, overrides)
+    data = values.get("data")
+    is_boxes = task == "detect" and isinstance(data, dict) and "annotations" in data
+    return load_config((BOXES if is_boxes else JOBS[task]).settings, path, overrides)
 
 
 def run(
@@ -57,7 +68,7 @@ def run(
     Raises:
         ConfigError: If no job takes such a config.
     """
-    for job in JOBS.values():
+    for job in (*JOBS.values(), BOXES):
         if isinstance(config, job.settings):
             return job.run(config, workspace, progress=progress)
     msg = f"no training job takes a {type(config).__name__}"

@@ -31,11 +31,13 @@ class BoxRow:
         path: As its manifest or annotation file names it.
         boxes: In pixels of the file.
         group: What never straddles splits.
+        size: Width and height as the annotations say, None where they do not.
     """
 
     path: str
     boxes: tuple[Box, ...]
     group: str = ""
+    size: tuple[int, int] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +97,7 @@ def load_box_images(
         pixels = _decoded(root, row.path)
         height, width = pixels.shape[:2]
         longest = max(longest, height, width)
+        problems += _other_size(row, (width, height))
         own, wrong = checked_boxes(row.boxes, size=(width, height), file=row.path)
         problems += wrong
         canvas = fit_canvas(pixels, side_px=side_px, channels=channels, multiple_px=side_px)
@@ -103,8 +106,16 @@ def load_box_images(
         edges = [(box.x_min, box.y_min, box.x_max, box.y_max) for box in own]
         boxes.append(np.array(edges, dtype=np.float64).reshape(-1, 4) * canvas.scale)
         labels.append(np.array([place[box.label] for box in own], dtype=np.int64))
-        kept.append(BoxRow(row.path, own, row.group))
+        kept.append(BoxRow(row.path, own, row.group, (width, height)))
     return BoxImages(images, tuple(boxes), tuple(labels), tuple(kept), longest), problems
+
+
+def _other_size(row: BoxRow, size: tuple[int, int]) -> list[Problem]:
+    if row.size is None or row.size == size:
+        return []
+    said, there = (f"{width}x{height}" for width, height in (row.size, size))
+    msg = f"annotated as {said} pixels, but it has {there}: boxes are taken as pixels of the image"
+    return [Problem(row.path, msg)]
 
 
 def _decoded(root: Path, path: str) -> NDArray[np.float32]:

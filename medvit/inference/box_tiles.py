@@ -206,8 +206,7 @@ def _is_cut(
 def _in_core(found: ScoredBoxes, tile: PlaneTile) -> NDArray[np.bool_]:
     middle = (found.boxes[:, :2] + found.boxes[:, 2:]) / 2
     low, high = np.array(tile.core[:2]), np.array(tile.core[2:])
-    inside: NDArray[np.bool_] = ((middle >= low) & (middle < high)).all(axis=1)
-    return inside
+    return np.asarray(((middle >= low) & (middle < high)).all(axis=1))
 
 
 def _is_contained(found: ScoredBoxes, at: int, others: ScoredBoxes) -> bool:

@@ -155,7 +155,7 @@ def boxes_of_image(
 def on_image(found: ScoredBoxes, canvas: Canvas, *, size: tuple[int, int]) -> ScoredBoxes:
     """Return boxes of a canvas in pixels of its image of (height, width); none is empty."""
     boxes = original_boxes(found.boxes, canvas, size=size)
-    there = (boxes[:, 2:] - boxes[:, :2] > 0).all(axis=1)
+    there = np.flatnonzero((boxes[:, 2:] > boxes[:, :2]).all(axis=1))
     return ScoredBoxes(boxes, found.scores, found.labels).only(there)
 
 

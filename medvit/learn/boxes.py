@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
+from typing import Any
+
 from torch import Tensor, nn
 
 from medvit.data.box_images import BoxBatch
@@ -12,11 +15,19 @@ from medvit.models.heads.boxes import BoxDetector
 
 
 class BoxObjective(nn.Module):
-    """The losses of a batch of images with their boxes; parts that do not learn rest."""
+    """The losses of a batch of images with their boxes; parts that do not learn rest.
 
-    def __init__(self, detector: BoxDetector) -> None:
+    Args:
+        detector: The network.
+        lr: Peak learning rate of pyramid and head.
+        backbone_lr: Of the backbone.
+    """
+
+    def __init__(self, detector: BoxDetector, *, lr: float, backbone_lr: float) -> None:
         super().__init__()
         self.detector = detector
+        self.lr = lr
+        self.backbone_lr = backbone_lr
         self.train()  # the training loop takes modes as it finds them
 
     def forward(self, batch: BoxBatch) -> dict[str, Tensor]:
@@ -31,3 +42,15 @@ class BoxObjective(nn.Module):
         if mode:
             rest_frozen(self)
         return self
+
+    def parameter_groups(self, *, weight_decay: float) -> list[dict[str, Any]]:
+        """Return groups for the optimiser: vectors are not decayed."""
+        groups: dict[tuple[float, float], list[nn.Parameter]] = defaultdict(list)
+        for name, parameter in self.detector.named_parameters():
+            if parameter.requires_grad:
+                lr = self.backbone_lr if name.startswith("backbone.") else self.lr
+                groups[lr, weight_decay if parameter.ndim > 1 else 0.0].append(parameter)
+        return [
+            {"params": parameters, "lr": lr, "weight_decay": decay}
+            for (lr, decay), parameters in groups.items()
+        ]
