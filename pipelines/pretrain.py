@@ -11,7 +11,12 @@ from pydantic import BaseModel
 
 from medvit.errors import ConfigError
 from medvit.workspace import Workspace
-from pipelines import pretrain_images, pretrain_volumes, volume_pretrain_config
+from pipelines import (
+    pretrain_image_config,
+    pretrain_images,
+    pretrain_volumes,
+    volume_pretrain_config,
+)
 from pipelines.config import apply_override, find_config, load_config, parse_yaml
 
 if TYPE_CHECKING:
@@ -26,9 +31,9 @@ class Job:
     run: Callable[..., dict[str, Any]]
 
 
-IMAGES = Job(pretrain_images.PretrainConfig, pretrain_images.run)
+IMAGES = Job(pretrain_image_config.PretrainConfig, pretrain_images.run)
 VOLUMES = Job(volume_pretrain_config.VolumePretrainConfig, pretrain_volumes.run)
-JOBS: dict[str, Job] = {"simclr": IMAGES, "swin_ssl": VOLUMES}
+JOBS: dict[str, Job] = {"simclr": IMAGES, "moco_v3": IMAGES, "mae": IMAGES, "swin_ssl": VOLUMES}
 
 
 def load(path: Path | str, overrides: Sequence[str] = ()) -> BaseModel:
@@ -45,7 +50,7 @@ def load(path: Path | str, overrides: Sequence[str] = ()) -> BaseModel:
     method = group.get("method") if isinstance(group, dict) else None
     if not isinstance(method, str) or method not in JOBS:
         msg = f"{file.name}: pretrain.method must be one of {', '.join(JOBS)}, got {method!r}"
-        raise ConfigError(msg, hint="simclr is for images, swin_ssl for volumes")
+        raise ConfigError(msg, hint="simclr, moco_v3 and mae are for images, swin_ssl for volumes")
     return load_config(JOBS[method].settings, path, overrides)
 
 
@@ -57,7 +62,7 @@ def run(
     Raises:
         ConfigError: If no job takes such a config.
     """
-    for job in JOBS.values():
+    for job in (IMAGES, VOLUMES):
         if isinstance(config, job.settings):
             return job.run(config, workspace, progress=progress)
     msg = f"no pretraining takes a {type(config).__name__}"

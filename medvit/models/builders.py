@@ -244,6 +244,7 @@ MODELS: dict[str, Callable[..., nn.Module]] = {
     "defect_detector": defect_detector,
     "volume_classifier": volume_classifier,
     "swin_unetr": swin_unetr,
+    "image_backbone": image_backbone,
     **BACKBONES,
 }
 

@@ -11,8 +11,8 @@ from torch.utils.data import DataLoader, Dataset
 
 from medvit.data.draws import DrawKey, FreshDraws
 from medvit.learn.fit import FitResult, FitSettings, fit
+from medvit.learn.pretraining.devices import gathered
 from medvit.learn.pretraining.simclr import nt_xent
-from medvit.learn.pretraining.volumes import gathered
 
 pytestmark = pytest.mark.slow
 

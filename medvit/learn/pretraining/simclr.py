@@ -6,8 +6,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
+from medvit.learn.pretraining.contrast import mean_features, related
+from medvit.learn.pretraining.devices import gathered_rows
+from medvit.learn.pretraining.surface_batches import SurfaceBatch
 
-def nt_xent(first: Tensor, second: Tensor, *, temperature: float) -> Tensor:
+
+def nt_xent(
+    first: Tensor, second: Tensor, *, temperature: float, spared: Tensor | None = None
+) -> Tensor:
     """Return the mean contrastive loss over all 2N views, as in the paper's equation 1.
 
     Published code sums the two halves instead, which is twice this value: a learning
@@ -17,6 +23,7 @@ def nt_xent(first: Tensor, second: Tensor, *, temperature: float) -> Tensor:
         first: Projections of the first views, shape (n, d); need not be normalised.
         second: Projections of the second views, in the same order.
         temperature: Divides the cosine similarities; must be positive.
+        spared: Pairs of different images that do not repel each other, bool (n, n).
 
     Raises:
         ValueError: If shapes differ, or the temperature is not positive.
@@ -31,7 +38,10 @@ def nt_xent(first: Tensor, second: Tensor, *, temperature: float) -> Tensor:
     with torch.autocast(first.device.type, enabled=False):
         z = F.normalize(torch.cat([first, second]).float(), dim=1)  # (2n, d)
         logits = z @ z.T / temperature  # (2n, 2n)
-        logits = logits.masked_fill(torch.eye(2 * n, dtype=torch.bool, device=z.device), -1e9)
+        left_out = torch.eye(2 * n, dtype=torch.bool, device=z.device)
+        if spared is not None:
+            left_out = left_out | spared.repeat(2, 2)
+        logits = logits.masked_fill(left_out, -1e9)
         return F.cross_entropy(logits, torch.arange(2 * n, device=z.device).roll(n))
 
 
@@ -48,29 +58,49 @@ class ProjectionHead(nn.Sequential):
 
 
 class SimclrNet(nn.Module):
-    """A backbone that gives a token grid, and the projection of its mean token."""
+    """A backbone that gives a token grid, and the projection of its mean token.
 
-    def __init__(self, backbone: nn.Module, *, channels: int) -> None:
+    Args:
+        backbone: Encoder of images.
+        channels: Of its last map.
+        chunk: Images of a forward pass, as `mean_features` takes it.
+    """
+
+    def __init__(self, backbone: nn.Module, *, channels: int, chunk: int | None = None) -> None:
         super().__init__()
         self.backbone = backbone
         self.projection = ProjectionHead(channels)
+        self.chunk = chunk
 
     def forward(self, x: Tensor) -> Tensor:
         """Return projections (n, d) of images (n, 1, h, w)."""
-        projections: Tensor = self.projection(self.backbone(x).mean(dim=(2, 3)))
+        projections: Tensor = self.projection(mean_features(self.backbone, x, chunk=self.chunk))
         return projections
 
 
 class SimclrLoss(nn.Module):
-    """The contrastive loss of a batch of view pairs under a net."""
+    """The contrastive loss of a batch of view pairs under a net.
 
-    def __init__(self, net: SimclrNet, *, temperature: float) -> None:
+    Args:
+        net: What is trained.
+        temperature: Of NT-Xent.
+        spare_groups: Whether images of one group do not repel each other.
+    """
+
+    def __init__(self, net: SimclrNet, *, temperature: float, spare_groups: bool = False) -> None:
         super().__init__()
         self.net = net
         self.temperature = temperature
+        self.spare_groups = spare_groups
 
-    def forward(self, batch: tuple[Tensor, Tensor]) -> Tensor:
-        """Return the loss of two views, each of shape (n, 1, h, w)."""
-        first, second = batch
-        both = self.net(torch.cat([first, second]))
-        return nt_xent(both[: len(first)], both[len(first) :], temperature=self.temperature)
+    def forward(self, batch: SurfaceBatch) -> Tensor:
+        """Return the loss of two views of each image."""
+        first, second = self.net(batch.views.flatten(0, 1)).chunk(2)
+        spared = related(gathered_rows(batch.groups)) if self.spare_groups else None
+        pair = gathered_rows(first), gathered_rows(second)
+        return nt_xent(*pair, temperature=self.temperature, spared=spared)
+
+    def embed(self, images: Tensor) -> Tensor:
+        """Return what the loss compares, (n, d)."""
+        projections: Tensor = self.net(images)
+        return projections

@@ -7,10 +7,10 @@ told from the mean of the deepest map, not from corner tokens of it.
 from __future__ import annotations
 
 import torch
-import torch.distributed
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
+from medvit.learn.pretraining.devices import gathered
 from medvit.learn.pretraining.simclr import nt_xent
 from medvit.learn.pretraining.views import SslBatch
 from medvit.models.backbone import Backbone3d
@@ -123,18 +123,3 @@ def share_of_pairs_found(first: Tensor, second: Tensor) -> Tensor:
     cosines = (z @ z.T).fill_diagonal_(-torch.inf)
     partners = torch.arange(len(z), device=z.device).roll(len(first))
     return (cosines.argmax(dim=1) == partners).float().mean()
-
-
-def gathered(embeddings: Tensor) -> Tensor:
-    """Return the embeddings of all processes, (processes, n, d).
-
-    Every process then computes the loss of all views, with a gradient for its own. DDP
-    takes the mean over processes where the sum is due, so the gradient is scaled up.
-    """
-    if not (torch.distributed.is_available() and torch.distributed.is_initialized()):
-        return embeddings[None]
-    world, rank = torch.distributed.get_world_size(), torch.distributed.get_rank()
-    others = [torch.empty_like(embeddings) for _ in range(world)]
-    torch.distributed.all_gather(others, embeddings.detach())
-    others[rank] = embeddings * world - embeddings.detach() * (world - 1)
-    return torch.stack(others)

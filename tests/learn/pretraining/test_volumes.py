@@ -10,12 +10,12 @@ import torch
 from scipy import ndimage
 from torch import Tensor, nn
 
+from medvit.learn.pretraining.devices import gathered
 from medvit.learn.pretraining.views import PaintShares, Patch, SslBatch, draw_view, make_views
 from medvit.learn.pretraining.volumes import (
     VolumeSslLoss,
     VolumeSslNet,
     centred,
-    gathered,
     share_of_pairs_found,
 )
 from medvit.models.builders import volume_backbone
