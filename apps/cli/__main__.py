@@ -24,6 +24,7 @@ from apps.cli import (
     models,
     phantom,
     plan,
+    retrain,
     scan,
     split,
     training,
@@ -59,6 +60,7 @@ for group in (
     evaluate,
     export,
     models,
+    retrain,
     doctor,
 ):
     group.register(cli)

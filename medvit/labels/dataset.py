@@ -92,11 +92,23 @@ class DatasetVersion:
         """What a model card tells of the data it was trained on."""
         return {"task": self.task, "version": self.number, "sha256": self.sha256}
 
-    def labels(self, *splits: str) -> dict[str, str]:
-        """Return labels by content, of all splits or some; unlabelled cases are left out."""
-        rows = self.manifest.rows
-        chosen = [row for row in rows if row.label and (not splits or row.split in splits)]
-        return {self.contents[row.path]: row.label for row in chosen}
+    @property
+    def marked(self) -> dict[str, str]:
+        """By content: the label, or a hash of a scan's marks; of all cases that are in use."""
+        rows = {row.path: row.label for row in self.manifest.rows if row.split}
+        marks = self._marks()
+        return {self.contents[path]: marks.get(path, label) for path, label in rows.items()}
+
+    def _marks(self) -> dict[str, str]:
+        """Return a hash of the marks of each scan, by its path; nothing for images."""
+        if not (self.folder / POINTS["is"]).is_file():
+            return {}
+        names = {case["name"]: path for path, case in read_cases(self).items()}
+        digests = {path: hashlib.sha256() for path in names.values()}
+        for standing in POINTS:
+            for name, rows in read_points(self, standing).items():
+                digests[names[name]].update(f"{standing}{rows}".encode())
+        return {path: digest.hexdigest() for path, digest in digests.items()}
 
 
 def write_dataset(

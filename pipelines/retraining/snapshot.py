@@ -9,18 +9,19 @@ import hashlib
 import logging
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Literal, cast
 
 from medvit import atomic
-from medvit.errors import InputError, NothingToDoError
+from medvit.errors import InputError, NothingToDoError, ReadError
 from medvit.io.case import Kind
 from medvit.labels.cases import Dispute, SettledCase, settle_case, votes_of
 from medvit.labels.consensus import Method, reader_skills
 from medvit.labels.dataset import DatasetVersion, Sample, newest_dataset, write_dataset
-from medvit.labels.frozen import FreezeSettings, Placed, Split, choose_splits
+from medvit.labels.frozen import Placed, Split, choose_splits
+from medvit.registry.lineage import Seen, image_mark, mark_of
 from medvit.store.decided import decided_cases
 from medvit.store.rows import CaseRow
 from medvit.store.store import Store
@@ -70,9 +71,17 @@ def take_snapshot(
     *,
     now: datetime,
     consensus: Method = "weighted",
-    freeze: FreezeSettings | None = None,
+    learnt: Seen | None = None,
 ) -> Snapshot:
     """Write what the readers agree on as a version of the task's data set.
+
+    Args:
+        workspace: Holds the versions.
+        store: Holds the decisions.
+        task: Of which cases.
+        now: Written beside the version.
+        consensus: How readers are weighed.
+        learnt: What the champion was trained on: it is never frozen.
 
     Raises:
         NothingToDoError: If no decision gives a label.
@@ -93,7 +102,7 @@ def take_snapshot(
         msg = f"no decision gives a label for {task}: {len(decided)} cases were decided about"
         told = f"; {disputes[0].reason}" if disputes else ""
         raise NothingToDoError(msg + told, hint="accept or relabel findings in `medvit app`")
-    samples = _split(home, labelled, freeze=freeze)
+    samples = _split(home, labelled, learnt=learnt or Seen())
     used = {sample.case_id for sample in samples}
     sources = [row for each in settled if each.case_id in used for row in each.sources]
     version = write_dataset(home, task, samples, sources, now=now)
@@ -163,9 +172,7 @@ def _without_contradictions(
     return kept, disputes
 
 
-def _split(
-    home: Path, labelled: Sequence[_Labelled], *, freeze: FreezeSettings | None
-) -> list[Sample]:
+def _split(home: Path, labelled: Sequence[_Labelled], *, learnt: Seen) -> list[Sample]:
     before = newest_dataset(home)
     seen = {} if before is None else before.seen
     imported = read_imported(home)
@@ -173,7 +180,8 @@ def _split(
     for each in labelled:
         own = imported.get(each.case.case_id, ("", ""))
         old = seen.get(each.content, ("", ""))
-        places[each.path] = (old[0] or own[0], old[1] or own[1])
+        split = old[0] or own[0] or _learnt_split(home, each, learnt)
+        places[each.path] = (split, old[1] or own[1])
     groups = _groups(home, labelled, {path: group for path, (_, group) in places.items()})
     placed = [
         Placed(
@@ -184,7 +192,7 @@ def _split(
         )
         for each in labelled
     ]
-    splits = choose_splits(placed, settings=freeze)
+    splits = choose_splits(placed)
     return [
         Sample(
             case_id=each.case.case_id,
@@ -198,6 +206,20 @@ def _split(
         )
         for each in sorted(labelled, key=lambda each: each.path)
     ]
+
+
+def _learnt_split(home: Path, each: _Labelled, learnt: Seen) -> str:
+    """Return `train` for a case that the champion was trained on, else nothing."""
+    if not learnt.cases:
+        return ""
+    try:
+        if each.case.kind == "ct":
+            mark = mark_of(each.case.series_uid or each.case.case_id)
+        else:
+            mark = image_mark(home / "images" / each.path)
+    except ReadError:
+        return ""  # what cannot be decoded was not trained on
+    return "train" if mark in learnt.cases else ""
 
 
 def _scan_of(case: CaseRow) -> dict[str, Any]:
@@ -255,11 +277,19 @@ def _patients(labelled: Sequence[_Labelled]) -> dict[str, str]:
     return {each.path: patients.get(each.path, each.content) for each in labelled}
 
 
-def as_disagreements(snapshot: Snapshot) -> tuple[Dispute, ...]:
+def find_disputes(store: Store, kind: Kind, *, consensus: Method = "weighted") -> list[Dispute]:
+    """Return what the readers of a kind of cases do not agree on."""
+    reviewed = [reviewed_case(each) for each in decided_cases(store, kind)]
+    skills = reader_skills(votes_of(reviewed))
+    settled = [settle_case(each, skills, method=consensus) for each in reviewed]
+    return [dispute for each in settled for dispute in each.disputes]
+
+
+def worst_of_each_case(disputes: Sequence[Dispute]) -> tuple[Dispute, ...]:
     """Return one dispute a case, the least sure one."""
     worst: dict[str, Dispute] = {}
-    for dispute in snapshot.disputes:
+    for dispute in disputes:
         before = worst.get(dispute.case_id)
         if before is None or dispute.confidence < before.confidence:
-            worst[dispute.case_id] = replace(dispute)
+            worst[dispute.case_id] = dispute
     return tuple(worst.values())

@@ -1,0 +1,82 @@
+"""What a challenger is to learn, and which of its labels nobody has tried yet."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal, cast
+
+from medvit.errors import NothingToDoError
+from medvit.labels.dataset import DatasetVersion, read_dataset
+from medvit.models.card import read_card
+from medvit.registry.registry import ModelVersion, list_models
+from medvit.workspace import Workspace
+from pipelines.retraining.snapshot import Task, home_of
+from pipelines.retraining.strategy import Strategy
+
+LEARNT_AND_FROZEN = ("train", "val", "test")
+
+
+@dataclass(frozen=True, slots=True)
+class Assignment:
+    """What a challenger is to be made of.
+
+    Attributes:
+        before: Labels by content that the champion was made with.
+        wanted: Strategy that was asked for.
+    """
+
+    champion: ModelVersion
+    version: DatasetVersion
+    before: Mapping[str, str]
+    wanted: Strategy | Literal["auto"] = "auto"
+
+
+def labels_of(model: ModelVersion, workspace: Workspace) -> dict[str, str]:
+    """Return the labels by content that a model was made with, as far as they are here."""
+    facts = read_card(model.folder).training.get("dataset") or {}
+    if not {"task", "version", "sha256"} <= facts.keys():
+        return {}
+    folder = home_of(workspace, cast("Task", facts["task"])) / str(facts["version"])
+    if not folder.is_dir():
+        return {}
+    version = read_dataset(folder)
+    return version.marked if version.sha256 == facts["sha256"] else {}
+
+
+def new_labels(version: DatasetVersion, before: Mapping[str, str]) -> int:
+    """Return how many cases have another label, or other marks, than before."""
+    return sum(before.get(content) != label for content, label in version.marked.items())
+
+
+def require_news(
+    version: DatasetVersion, champion: ModelVersion, workspace: Workspace, *, least: int
+) -> int:
+    """Return how many labels are new since the last challenger of this champion was made.
+
+    Raises:
+        NothingToDoError: If there are none, or fewer than `least`.
+    """
+    last = _last_attempt(champion, workspace)
+    count = new_labels(version, labels_of(last, workspace))
+    if not count:
+        msg = f"no label is new since {last.reference} was trained"
+        hint = "review more findings"
+        if last is not champion:
+            hint += f"; its gate report says whether to `medvit models promote {last.reference}`"
+        raise NothingToDoError(msg, hint=hint)
+    if count < least:
+        msg = f"{count} labels are new, and at least {least} are asked for"
+        raise NothingToDoError(msg, hint="review more, or lower --min-labels")
+    return count
+
+
+def _last_attempt(champion: ModelVersion, workspace: Workspace) -> ModelVersion:
+    own = [
+        each
+        for each in list_models(workspace.models)
+        if each.name == champion.name
+        and each.version.isdecimal()
+        and champion.reference in read_card(each.folder).parents
+    ]
+    return max(own, key=lambda each: int(each.version), default=champion)

@@ -1,0 +1,76 @@
+"""A challenger as it is told of: its figures, its plan, the labels that look wrong, its card."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class Challenger:
+    """A registered model that may take the champion's place.
+
+    Attributes:
+        reference: `name@version`.
+        suspects: Training labels that are likely wrong, most suspicious first.
+    """
+
+    reference: str
+    metrics: Mapping[str, Any]
+    plan: Mapping[str, Any]
+    suspects: tuple[SuspectRow, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class SuspectRow:
+    """A label that is likely wrong, by its path in the manifest."""
+
+    path: str
+    label: str
+    suggested: str
+    confidence: float
+
+
+def challenger_text(card: Mapping[str, Any]) -> str:
+    """Return the model card for people.
+
+    Args:
+        card: Fields of `ModelCard`; `{reference}` is left for `register` to fill in.
+    """
+    training, metrics = card["training"], card["metrics"]
+    data, plan = training["dataset"], training["strategy"]
+    counts = ", ".join(f"{count} {split}" for split, count in sorted(training["images"].items()))
+    lines = [
+        "# {reference}",
+        "",
+        f"Made by `medvit retrain` from {', '.join(card['parents'])} and what readers decided.",
+        "Whether it is better than its parent is for the gate to say, not for this card.",
+        "",
+        "## Training",
+        "",
+        f"- Data set {data['task']} version {data['version']}, SHA-256 `{data['sha256'][:16]}`: "
+        f"{counts}.",
+        f"- Strategy {plan['strategy']}: {plan['reason']}.",
+        *(
+            f"- {name} waits: {count} images, too few to be learnt."
+            for name, count in plan["waiting"].items()
+        ),
+    ]
+    if metrics.get("forgetting"):
+        lines += ["", *_forgetting(metrics["forgetting"])]
+    return "\n".join([*lines, ""])
+
+
+def _forgetting(rows: Mapping[str, Mapping[str, float]]) -> list[str]:
+    return [
+        "## Old classes on frozen cases",
+        "",
+        "| class | cases | before | after (95 % interval) |",
+        "|---|---|---|---|",
+        *(
+            f"| {name} | {row['n']} | {row['before']:.3f} | {row['after']:.3f} "
+            f"({row['after_low']:.3f} to {row['after_high']:.3f}) |"
+            for name, row in rows.items()
+        ),
+    ]

@@ -1,0 +1,158 @@
+"""A challenger for surface images: plan -> lessons -> classifier -> figures -> model version."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+from medvit.errors import ConfigError
+from medvit.workspace import Workspace
+from pipelines.classify_tune import forgetting_rows
+from pipelines.retraining.assignment import Assignment
+from pipelines.retraining.challenger import Challenger, SuspectRow
+from pipelines.retraining.strategy import Plan, make_plan
+
+if TYPE_CHECKING:
+    from medvit.models.card import ModelCard
+    from medvit.models.heads.classify import DefectClassifier
+    from pipelines.retraining.learning import Desk, Learnt
+    from pipelines.retraining.lessons import Lessons, NoiseFound
+
+
+def make_defect_challenger(
+    assignment: Assignment, workspace: Workspace, *, desk: Desk
+) -> Challenger:
+    """Train a classifier and register it.
+
+    Raises:
+        ConfigError: If the champion is no classifier.
+        InputError: If an image is missing, or a new class cannot be placed.
+        ModelError: If the champion was altered.
+    """
+    from medvit.learn.classify import predict_features
+    from medvit.models.heads.classify import DefectClassifier
+    from medvit.models.weights import load_model
+    from pipelines.retraining.learning import learn
+    from pipelines.retraining.lessons import look_for_noise, without_suspects
+
+    net, card = load_model(assignment.champion.folder)
+    if not isinstance(net, DefectClassifier):
+        boxes = assignment.version.folder / "boxes.json"
+        msg = f"{card.reference} is a {card.architecture.builder}; retrain learns classifiers"
+        hint = f"medvit train train/detect_defects data.annotations={boxes}"
+        raise ConfigError(msg, hint=hint)
+    plan, lessons = _plan(net, card, assignment)
+    noise = look_for_noise(predict_features(net, lessons.train.images), lessons)
+    learnt = learn(net, card, without_suspects(lessons, noise), plan, desk=desk)
+    metrics = _metrics(net, learnt, lessons, plan) | {"noise_rate": noise.rate}
+    saved = _register(assignment, card, lessons, learnt, workspace=workspace, told=(plan, metrics))
+    return Challenger(saved.reference, metrics, asdict(plan), _suspects(noise))
+
+
+def _plan(net: DefectClassifier, card: ModelCard, assignment: Assignment) -> tuple[Plan, Lessons]:
+    from pipelines.retraining.learning import count_corrections
+    from pipelines.retraining.lessons import read_lessons
+
+    version, before = assignment.version, assignment.before
+    rows = [row for row in version.manifest.of("train") if row.label]
+    first = make_plan([row.label for row in rows], known=card.classes, fresh=0, corrections=0)
+    lessons = read_lessons(version, card, new_classes=first.new_classes)
+    fresh = [before.get(version.contents[row.path]) != row.label for row in lessons.rows]
+    plan = make_plan(
+        [row.label for row in rows],
+        known=card.classes,
+        fresh=sum(fresh),
+        corrections=count_corrections(net, lessons, fresh),
+        wanted=assignment.wanted,
+    )
+    return plan, lessons
+
+
+def _metrics(
+    champion: DefectClassifier, learnt: Learnt, lessons: Lessons, plan: Plan
+) -> dict[str, Any]:
+    """Return figures on frozen images, and what became of each old class there."""
+    import torch
+
+    from medvit.learn.classify import predict_logits
+    from medvit.metrics.classification import score_classification
+
+    figures: dict[str, Any] = {
+        "n": len(lessons.frozen.paths),
+        "epochs": learnt.epochs,
+        "cut_short": learnt.cut_short,
+        "strategy": plan.strategy,
+        "train_images": len(lessons.train.paths),
+    }
+    if not lessons.frozen.paths:
+        return figures
+    before = predict_logits(champion, lessons.frozen.images)
+    after = predict_logits(learnt.net, lessons.frozen.images)
+    names, labels = lessons.classes, lessons.frozen.labels.tolist()
+    guess = after.argmax(dim=1).tolist()
+    scores = score_classification(
+        [names[index] for index in labels], [names[index] for index in guess], classes=names
+    )
+    old = names[: champion.classes]
+    pairs = (before.argmax(dim=1).tolist(), guess, labels)
+    same = bool(torch.equal(before, after[:, : len(old)]))
+    return {
+        **figures,
+        **scores,
+        "forgetting": forgetting_rows(*pairs, names=old),
+        "old_logits_identical": same,
+    }
+
+
+def _register(
+    assignment: Assignment,
+    card: ModelCard,
+    lessons: Lessons,
+    learnt: Learnt,
+    *,
+    workspace: Workspace,
+    told: tuple[Plan, dict[str, Any]],
+) -> ModelCard:
+    from medvit.registry.lineage import seen_images
+    from pipelines.retraining.challenger import challenger_text
+    from pipelines.training_run import register
+
+    plan, metrics = told
+    version = assignment.version
+    architecture = {**card.architecture.model_dump(), "arguments": learnt.arguments}
+    fields = {
+        "task": "defect",
+        "architecture": architecture,
+        "classes": lessons.classes,
+        "preprocessing": card.preprocessing,
+        "calibration": {"temperature": learnt.temperature},
+        "thresholds": card.thresholds,
+        "training": {
+            "command": "retrain",
+            "dataset": version.facts,
+            "data_sha256": version.sha256,
+            "strategy": asdict(plan),
+            "images": {name: sum(own.values()) for name, own in version.counts.items()},
+        },
+        "metrics": metrics,
+        "parents": (card.reference,),
+    }
+    seen = seen_images(
+        version.folder,
+        ((row.path, row.group) for split in ("train", "val") for row in version.manifest.of(split)),
+    )
+    return register(
+        workspace,
+        learnt.net,
+        name=card.name,
+        card=fields,
+        readme=challenger_text(fields),
+        seen=seen,
+    )
+
+
+def _suspects(noise: NoiseFound) -> tuple[SuspectRow, ...]:
+    return tuple(
+        SuspectRow(each.path, each.label, each.suggested, each.confidence)
+        for each in noise.suspects
+    )
