@@ -71,7 +71,7 @@ class ScanSettings(Settings):
     out: Path
     task: Literal["auto", "nodule", "defect"] = "auto"
     model: str | None = None
-    write: tuple[Literal["luna16", "sr", "seg"], ...] = ()
+    write: tuple[Literal["luna16", "sr", "seg", "coco"], ...] = ()
     keep_identity: bool = False
     max_ram_bytes: int | None = Field(None, gt=0)
     effort: Effort = "balanced"
@@ -187,7 +187,13 @@ def run(
         try:
             _scan_cases(scan, store, progress or _ignore)
             _check_any_fits(scan)
-            write_answers(settings.out, scan.entries, _report(scan), also=settings.write)
+            write_answers(
+                settings.out,
+                scan.entries,
+                _report(scan),
+                also=settings.write,
+                classes=detectors["image"].card.classes if "image" in detectors else (),
+            )
             state = "done"
         except KeyboardInterrupt:
             state = "interrupted"

@@ -15,7 +15,7 @@ from medvit.errors import InputError
 if TYPE_CHECKING:
     from pipelines.scan import ScanSummary
 
-EXTRAS = ("luna16", "sr", "seg")
+EXTRAS = ("luna16", "sr", "seg", "coco")
 
 
 def register(cli: typer.Typer) -> None:
@@ -37,7 +37,7 @@ def scan(  # noqa: PLR0913, PLR0917 - each is an option of the command
         str, typer.Option(metavar="NAME[@VERSION]", help="Model to use; default: the shipped one.")
     ] = "",
     write: Annotated[
-        str, typer.Option(metavar="LIST", help="More files, by commas: luna16, sr, seg.")
+        str, typer.Option(metavar="LIST", help="More files, by commas: luna16, sr, seg, coco.")
     ] = "",
     max_ram: Annotated[
         str,

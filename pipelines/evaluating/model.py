@@ -14,7 +14,13 @@ from medvit.metrics.label_figures import JudgedImage, measure_labels
 from medvit.report.classification_report import prediction_csv
 from medvit.workspace import Workspace
 from pipelines.config import Settings
-from pipelines.evaluating.classification import Split, judged, kept_files, true_label
+from pipelines.evaluating.classification import (
+    Split,
+    judged,
+    kept_files,
+    training_counts,
+    true_label,
+)
 from pipelines.evaluating.keeping import floor_result, heading, keep
 
 if TYPE_CHECKING:
@@ -60,7 +66,12 @@ def run_model(
     rows = _labelled(manifest, settings, card)
     root = settings.root or settings.manifest.parent
     images = _judge(net, card, rows=rows, root=root, progress=progress)
-    figures = measure_labels(images, rounds=settings.rounds, seed=settings.seed)
+    figures = measure_labels(
+        images,
+        rounds=settings.rounds,
+        seed=settings.seed,
+        train_counts=card.training.get("class_counts") or training_counts(manifest),
+    )
     above = heading(f"{card.reference} on {settings.manifest.name}, split {settings.split}", ())
     files = [("Model", f"{card.reference}, SHA-256 {card.weights_sha256[:16]}")]
     files.append(("Manifest", f"{settings.manifest.name}, split {settings.split}"))
@@ -127,7 +138,11 @@ def _judge(
     """Return what the model says of each image; chunk by chunk."""
     from medvit.data.surface import load_images
     from medvit.learn.classify import predict_logits
+    from medvit.models.heads.boxes import BoxDetector
+    from pipelines.evaluating.box_labels import judge_by_boxes
 
+    if isinstance(net, BoxDetector):
+        return judge_by_boxes(net, card, rows=rows, root=root, progress=progress)
     how = card.preprocessing
     temperature = float(card.calibration.get("temperature", 1.0))
     images: list[JudgedImage] = []

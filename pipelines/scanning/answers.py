@@ -8,6 +8,7 @@ from typing import Any
 
 from medvit.errors import InputError
 from medvit.findings.finding import CaseResult
+from medvit.report.coco import write_coco
 from medvit.report.html import write_report
 from medvit.report.luna16 import write_luna16
 from medvit.report.nodule_table import write_nodules
@@ -19,12 +20,18 @@ from pipelines.scanning.journal import Entry
 
 
 def write_answers(
-    out: Path, entries: Sequence[Entry], summary: ReportSummary, *, also: Sequence[str] = ()
+    out: Path,
+    entries: Sequence[Entry],
+    summary: ReportSummary,
+    *,
+    also: Sequence[str] = (),
+    classes: Sequence[str] = (),
 ) -> None:
     """Write `cases.csv`, `findings.csv`, `nodules.csv`, `report.html`, and what else is asked for.
 
     Args:
-        also: `luna16` adds `luna16.csv`.
+        also: `luna16` adds `luna16.csv`, `coco` adds `coco.json`.
+        classes: Of the model for images, in its order.
 
     Raises:
         InputError: If the folder is full or gone.
@@ -39,6 +46,8 @@ def write_answers(
         write_report(out / "report.html", results, summary, pictures, details)
         if "luna16" in also:
             write_luna16(out / "luna16.csv", results)
+        if "coco" in also:
+            write_coco(out / "coco.json", results, classes=classes)
     except OSError as error:
         msg = f"{out} cannot be written: {error.strerror or error}"
         hint = "free some space; the same command goes on where this one stopped"

@@ -82,21 +82,24 @@ def plan_search(
     return plan_memory(search, _room(detector, limits))
 
 
-def predict_peak_mb(judged: Triage, *, held_mb: float) -> float:
+def predict_peak_mb(judged: Triage, *, held_mb: float, bytes_per_pixel: int = IMAGE_BYTES) -> float:
     """Return the peak memory in MiB that an image is expected to reach.
 
     Args:
         judged: Triage of the case; a refused case takes nothing.
         held_mb: What the process holds before the case.
+        bytes_per_pixel: What is held for each pixel, that of a classifier if nothing is said.
     """
     if judged.verdict == "refuse" or judged.shape is None:
         return held_mb
-    return predict_image_mb(judged.shape, held_mb=held_mb)
+    return predict_image_mb(judged.shape, held_mb=held_mb, bytes_per_pixel=bytes_per_pixel)
 
 
-def predict_image_mb(shape: tuple[int, ...], *, held_mb: float) -> float:
+def predict_image_mb(
+    shape: tuple[int, ...], *, held_mb: float, bytes_per_pixel: int = IMAGE_BYTES
+) -> float:
     """Return what an image of a shape takes, with the process that decodes it."""
-    pixels_mb = prod(shape) * IMAGE_BYTES / MIB
+    pixels_mb = prod(shape) * bytes_per_pixel / MIB
     return held_mb + CLASSIFIER_MB + DECODER_BYTES / MIB + pixels_mb
 
 

@@ -31,4 +31,4 @@ def examine(
         return Outcome("refuse", judged.reasons)
     if case.kind == "ct":
         return examine_ct(case, judged, detector, bench, key=key, watch=watch)
-    return examine_image(case, judged, detector, bench.scratch)
+    return examine_image(case, judged, detector, bench)

@@ -1,33 +1,53 @@
-"""One image: pixels -> model -> a finding with its box, and a picture."""
+"""One image: pixels -> model -> findings with their boxes, and a picture."""
 
 from __future__ import annotations
 
+import math
+from typing import cast
+
+import numpy as np
+from numpy.typing import NDArray
+
 from medvit.findings.finding import Finding, finding_id
+from medvit.inference.box_tiles import find_boxes
+from medvit.inference.boxes import LEAST_SCORE, ScoredBoxes, above
 from medvit.inference.defects import judge_image
 from medvit.io.case import Case
 from medvit.io.readers import read_image
-from medvit.io.scratch import Scratch
 from medvit.io.verdict import Triage
+from medvit.models.heads.boxes import BoxDetector
+from medvit.report.box_thumbnail import box_thumbnail
 from medvit.report.thumbnails import defect_thumbnail
-from pipelines.scanning.budget import predict_peak_mb
+from medvit.tiles.budget import BudgetError
+from medvit.tiles.footprint import MIB
+from pipelines.scanning.budget import IMAGE_BYTES, predict_peak_mb
 from pipelines.scanning.detectors import Detector
 from pipelines.scanning.faults import blamed_on
+from pipelines.scanning.limits import Limits
 from pipelines.scanning.memory import current_rss_mb
 from pipelines.scanning.outcome import Outcome
+from pipelines.scanning.workbench import Workbench
 
 Box = tuple[int, int, int, int]
+Pixels = NDArray[np.float32]
+
+BOXES_BYTES = 40
+"""Bytes for each pixel of an image that boxes are found on, its decoding included, measured."""
 
 
-def examine_image(case: Case, judged: Triage, detector: Detector, scratch: Scratch) -> Outcome:
+def examine_image(case: Case, judged: Triage, detector: Detector, bench: Workbench) -> Outcome:
     """Return what an image shows.
 
     Raises:
         ReadError: If its pixels cannot be read.
         ModelError: If the model does not fit it.
+        BudgetError: If it does not fit into the memory there is.
     """
-    predicted_mb = predict_peak_mb(judged, held_mb=current_rss_mb())
+    predicted_mb = _predicted_mb(judged, detector, bench.limits)
     with blamed_on(case.source):
-        pixels = read_image(case, scratch=scratch).pixels
+        pixels = read_image(case, scratch=bench.scratch).pixels
+    if isinstance(detector.module, BoxDetector):
+        return _with_boxes(case, judged, detector, pixels=pixels, predicted_mb=predicted_mb)
     verdict = judge_image(pixels, detector.module, detector.card)
     findings: tuple[Finding, ...] = ()
     if verdict.box is not None:
@@ -43,6 +63,56 @@ def examine_image(case: Case, judged: Triage, detector: Detector, scratch: Scrat
         pictures={case.case_id: picture},
         predicted_peak_mb=predicted_mb,
     )
+
+
+def _predicted_mb(judged: Triage, detector: Detector, limits: Limits) -> float:
+    """Return the peak memory in MiB that an image is expected to reach.
+
+    Raises:
+        BudgetError: If that is more than there may be.
+    """
+    each = BOXES_BYTES if isinstance(detector.module, BoxDetector) else IMAGE_BYTES
+    predicted_mb = predict_peak_mb(judged, held_mb=current_rss_mb(), bytes_per_pixel=each)
+    if predicted_mb * MIB > limits.max_bytes:
+        raise BudgetError(limits.max_bytes, int(predicted_mb * MIB))
+    return predicted_mb
+
+
+def _with_boxes(
+    case: Case, judged: Triage, detector: Detector, *, pixels: Pixels, predicted_mb: float
+) -> Outcome:
+    """Return a finding for each box; the image has the label of the most probable one."""
+    found = _found(pixels, detector)
+    findings = []
+    for edges, score, label in zip(found.boxes, found.scores, found.labels, strict=True):
+        box = _whole_pixels(edges, height=pixels.shape[0], width=pixels.shape[1])
+        probability = detector.scale.apply(float(score))
+        findings.append(_finding(case, detector.card.classes[label], probability, box, detector))
+    best = max(findings, key=lambda each: each.probability, default=None)
+    boxes = [(f.x_min or 0, f.y_min or 0, f.x_max or 0, f.y_max or 0) for f in findings]
+    return Outcome(
+        judged.verdict,
+        judged.reasons,
+        label=best.label if best else "",
+        probability=best.probability if best else None,
+        findings=tuple(findings),
+        pictures={case.case_id: box_thumbnail(pixels, boxes)},
+        predicted_peak_mb=predicted_mb,
+    )
+
+
+def _found(pixels: Pixels, detector: Detector) -> ScoredBoxes:
+    """Return the boxes that reach the threshold of their class."""
+    net, card = cast("BoxDetector", detector.module), detector.card
+    least = min(card.thresholds.values(), default=LEAST_SCORE)
+    return above(find_boxes(pixels, net, card, least=least), card.classes, card.thresholds)
+
+
+def _whole_pixels(edges: NDArray[np.float64], *, height: int, width: int) -> Box:
+    """Return the smallest box of whole pixels around a box, inside the image."""
+    x0, y0, x1, y1 = edges.tolist()
+    low = (max(0, math.floor(x0)), max(0, math.floor(y0)))
+    return (*low, min(width, math.ceil(x1)), min(height, math.ceil(y1)))
 
 
 def _finding(case: Case, label: str, probability: float, box: Box, detector: Detector) -> Finding:
