@@ -26,7 +26,7 @@ def register(cli: typer.Typer) -> None:
         epilog="Example: medvit labels import annotations/ --format voc",
     )
     command(group, "import", example="medvit labels import annotations/ --format voc")(import_)
-    command(group, "export", example="medvit labels export out.json --from labels.csv")(export)
+    command(group, "export", example="medvit labels export out.json --format coco")(export)
     cli.add_typer(group, name="labels")
 
 
@@ -34,35 +34,47 @@ def import_(
     session: Session,
     source: Annotated[Path, typer.Argument(metavar="SOURCE", help="A file or folder of labels.")],
     format_: Annotated[
-        Literal["auto", "manifest", "folders", "coco", "voc", "yolo", "masks", "graded"],
+        Literal["auto", "manifest", "folders", "coco", "voc", "yolo", "masks", "graded", "luna16"],
         typer.Option("--format", help="What the labels are written in."),
     ] = "auto",
     images: Images = None,
     out: Annotated[
         Path | None, typer.Option(help="Manifest to write; default: NAME-labels.csv, here.")
     ] = None,
+    reader: Annotated[
+        str, typer.Option(help="Whose decisions they become in the store.")
+    ] = "import",
 ) -> ExitCode:
-    """Read labels made elsewhere; write a manifest, and boxes as COCO JSON beside it."""
+    """Read labels made elsewhere: they become a reader's decisions, and a manifest is written.
+
+    Boxes are written as COCO JSON beside it. `medvit retrain` learns from them as from
+    decisions made in the app.
+    """
     from pipelines.labels_import import ImportSettings, run
 
-    settings = ImportSettings(source=source, format=format_, images=images, out=out)
-    result = run(settings, session.workspace)
+    settings = ImportSettings(source=source, format=format_, images=images, out=out, reader=reader)
+    with session.progress("labels") as advance:
+        result = run(settings, session.workspace, progress=advance)
     for problem in result.problems[:SHOWN]:
         session.note(f"{problem.file}: {problem.message}")
     if len(result.problems) > SHOWN:
         session.note(f"... and {len(result.problems) - SHOWN} more, see {result.run}/run.json")
     found = f"{result.images} images, {result.labelled} labelled, {result.boxes} boxes"
     boxes = [] if result.boxes_file is None else [f"boxes: {result.boxes_file}"]
-    session.answer(result.as_json(), found, f"manifest: {result.manifest}", *boxes)
+    entered = f"{result.entered.decisions} new decisions of {reader} in the store"
+    session.answer(result.as_json(), found, f"manifest: {result.manifest}", *boxes, entered)
     return ExitCode.DONE
 
 
 def export(
     session: Session,
     out: Annotated[Path, typer.Argument(metavar="OUT", help="File or folder to write.")],
-    source: Annotated[Path, typer.Option("--from", help="Labels to write, in any format.")],
+    source: Annotated[
+        Path | None,
+        typer.Option("--from", help="Labels in any format; default: what readers agree on."),
+    ] = None,
     format_: Annotated[
-        Literal["manifest", "coco", "voc", "yolo"],
+        Literal["manifest", "coco", "voc", "yolo", "luna16"],
         typer.Option("--format", help="What to write; voc and yolo write a folder."),
     ] = "coco",
     images: Images = None,
@@ -71,7 +83,8 @@ def export(
     from pipelines.labels_import import ExportSettings
     from pipelines.labels_import import export as write
 
-    answer = write(ExportSettings(source=source, out=out, format=format_, images=images))
+    settings = ExportSettings(source=source, out=out, format=format_, images=images)
+    answer = write(settings, session.workspace)
     told = f"{answer['images']} images, {answer['boxes']} boxes in {out}"
     session.answer(answer, told)
     return ExitCode.DONE
