@@ -1,18 +1,32 @@
-"""The gate: champion and challenger on the same frozen cases, a verdict, and a page to read."""
+"""The gate: champion and challenger on the same frozen cases, a verdict, and a page to read.
+
+Altered? -> trained on frozen cases? -> answers of both -> evidence -> verdict -> page.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from medvit.errors import InputError
-from medvit.metrics.noninferiority import Answer
+from medvit import atomic
+from medvit.metrics.noninferiority import Answer, Claim, Verdict, weigh
+from medvit.registry.production import check_weights
+from medvit.report.gate_report import Figure, GatePage, gate_page
+from pipelines.evaluating.keeping import REPORT, heading
+from pipelines.gating.answers import Answers, answers_of, model_key
 from pipelines.gating.frozen import FrozenCases, FrozenImages, frozen_images, frozen_scans
+from pipelines.gating.images import weigh_images
+from pipelines.gating.leaks import find_leaks
+from pipelines.gating.looks import count_look
+from pipelines.gating.scans import weigh_scans
 from pipelines.gating.settings import GateSettings
 
 if TYPE_CHECKING:
     from medvit.registry.registry import ModelVersion
+    from pipelines.gating.weighed import Pair, Weighed
 
 __all__ = [
     "FrozenCases",
@@ -22,6 +36,8 @@ __all__ = [
     "frozen_scans",
     "judge",
 ]
+
+FIGURES = "gate.json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +69,9 @@ def judge(
 ) -> GateAnswer:
     """Compare two models on frozen cases, and write `report.html` and `gate.json` into `out`.
 
+    A challenger, or a champion, that was trained on frozen cases is refused before anything is
+    measured.
+
     Args:
         champion: In production.
         challenger: That may take its place.
@@ -64,13 +83,170 @@ def judge(
         ModelError: If a model was altered, or does not fit the cases.
         InputError: If a case cannot be read.
     """
-    from pipelines.gating.images import weigh_images
+    pair = (champion, challenger)
+    for version in pair:
+        check_weights(version)
+    leaks = find_leaks(frozen, pair)
+    if leaks.found:
+        refused = Verdict("refuse", leaks.found, is_better=False)
+        return _written(_Judged(pair, frozen, settings, refused, warnings=leaks.unknown), out)
+    answers = (
+        answers_of(champion, frozen, folder=settings.folder),
+        answers_of(challenger, frozen, folder=settings.folder),
+    )
+    weighed = _weigh(pair, answers, frozen, settings=settings)
+    verdict = weigh(
+        weighed.evidence,
+        holds_rare=settings.rare_classes == "hold",
+        learned_recall=settings.new_class_recall,
+    )
+    key = model_key(challenger)
+    looks = count_look(settings.folder, frozen_sha256=frozen.sha256, challenger=key)
+    warnings = [*leaks.unknown, *weighed.notes, *_worn_out(looks, settings.most_looks)]
+    judged = _Judged(pair, frozen, settings, verdict, weighed, answers, looks, tuple(warnings))
+    return _written(judged, out)
 
-    if not isinstance(frozen, FrozenImages):
-        msg = f"{frozen.name}: only images can be compared so far"
-        raise InputError(msg)
+
+@dataclass(frozen=True, slots=True)
+class _Judged:
+    """All that is told of a judgement."""
+
+    pair: Pair
+    frozen: FrozenCases
+    settings: GateSettings
+    verdict: Verdict
+    weighed: Weighed | None = None
+    answers: tuple[Answers, Answers] | None = None
+    looks: int = 0
+    warnings: tuple[str, ...] = ()
+
+    @property
+    def costs(self) -> tuple[Figure, ...]:
+        """Time and memory of both models."""
+        if self.answers is None:
+            return ()
+        champion, challenger = (each.cost for each in self.answers)
+        return (
+            Figure(
+                f"milliseconds a case ({champion.device}, {challenger.device})",
+                1000 * champion.seconds_a_case,
+                1000 * challenger.seconds_a_case,
+                form=".1f",
+            ),
+            Figure("memory on top, MiB", champion.rise_mb, challenger.rise_mb, form=".0f"),
+        )
+
+    @property
+    def figures(self) -> tuple[Figure, ...]:
+        """All figures beside the claims."""
+        return (*(self.weighed.figures if self.weighed else ()), *self.costs)
+
+
+def _weigh(
+    pair: Pair, answers: tuple[Answers, Answers], frozen: FrozenCases, *, settings: GateSettings
+) -> Weighed:
+    if isinstance(frozen, FrozenImages):
+        return weigh_images(pair, answers, frozen, settings=settings)
+    return weigh_scans(pair, answers, frozen, settings=settings)
+
+
+def _worn_out(looks: int, most: int) -> list[str]:
+    if looks <= most:
+        return []
+    return [
+        f"{looks} challengers were held against this frozen set, and one that is not better "
+        f"passes in the end by luck alone; after {most}, freeze newly reviewed cases"
+    ]
+
+
+def _written(judged: _Judged, out: Path) -> GateAnswer:
+    """Write page and figures, and return the answer."""
+    champion, challenger = (each.reference for each in judged.pair)
+    verdict, weighed = judged.verdict, judged.weighed
+    page = GatePage(
+        champion=champion,
+        challenger=challenger,
+        verdict=verdict,
+        evidence=weighed.evidence if weighed else None,
+        figures=judged.figures,
+        groups=weighed.groups if weighed else (),
+        flips=weighed.flips if weighed else (),
+        facts=_facts(judged),
+        is_ct=not isinstance(judged.frozen, FrozenImages),
+    )
+    figures = _plain(judged)
     out.mkdir(parents=True, exist_ok=True)
-    verdict, figures = weigh_images(champion, challenger, frozen, settings=settings)
-    report = out / "report.html"
-    report.write_text("\n".join(verdict.reasons), encoding="utf-8")
-    return GateAnswer(verdict.answer, verdict.reasons, (), figures, report)
+    title = f"{challenger} against {champion}"
+    atomic.write_text(out / REPORT, gate_page(page, heading(title, judged.warnings)))
+    atomic.write_text(out / FIGURES, json.dumps(figures, indent=1) + "\n")
+    return GateAnswer(verdict.answer, verdict.reasons, judged.warnings, figures, out / REPORT)
+
+
+def _facts(judged: _Judged) -> list[tuple[str, str]]:
+    settings, frozen = judged.settings, judged.frozen
+    names = ("Champion", "Challenger")
+    models = [
+        (name, f"{each.reference}, weights SHA-256 {each.sha256[:16]}")
+        for name, each in zip(names, judged.pair, strict=True)
+    ]
+    return [
+        *models,
+        (
+            "Frozen cases",
+            f"{frozen.name}: {len(frozen.cases)} cases of "
+            f"{len(set(frozen.groups))} groups, SHA-256 {frozen.sha256[:16]}",
+        ),
+        ("Margin", f"{settings.margin:g}: {settings.margin_reason}"),
+        ("Margin of a class", f"{settings.class_margin:g}: {settings.class_margin_reason}"),
+        ("Enough", f"{settings.least_cases} cases of {settings.least_groups} groups"),
+        (
+            "Intervals",
+            f"95 %, {settings.rounds} draws of groups, both models on the same draw, "
+            f"seed {settings.seed}",
+        ),
+        ("Looks", f"{judged.looks} challengers so far at this frozen set"),
+    ]
+
+
+def _plain(judged: _Judged) -> dict[str, Any]:
+    """Return all that was measured as plain values, for `gate.json`."""
+    champion, challenger = judged.pair
+    values: dict[str, Any] = {
+        "verdict": judged.verdict.answer,
+        "reasons": list(judged.verdict.reasons),
+        "is_better": judged.verdict.is_better,
+        "warnings": list(judged.warnings),
+        "champion": champion.reference,
+        "champion_sha256": champion.sha256,
+        "challenger": challenger.reference,
+        "challenger_sha256": challenger.sha256,
+        "frozen": judged.frozen.name,
+        "frozen_sha256": judged.frozen.sha256,
+        "cases": len(judged.frozen.cases),
+        "looks": judged.looks,
+        "settings": judged.settings.model_dump(mode="json", exclude={"folder"}),
+    }
+    if judged.weighed is None:
+        return values
+    evidence = judged.weighed.evidence
+    return values | {
+        "primary": _claim(evidence.primary),
+        "parts": [_claim(part) for part in evidence.parts],
+        "learned": [{**asdict(each), "recall": each.interval} for each in evidence.learned],
+        "lost": dict(evidence.lost or {}),
+        "figures": [
+            {"name": each.name, "champion": each.champion, "challenger": each.challenger}
+            for each in judged.figures
+        ],
+        "flips": [
+            {"case": each.case, "truth": each.truth, "gained": each.gained}
+            for each in judged.weighed.flips
+        ],
+    }
+
+
+def _claim(claim: Claim) -> Mapping[str, Any]:
+    plain = asdict(claim)
+    if claim.difference is not None:
+        plain["difference"]["value"] = claim.difference.value
+    return {**plain, "standing": claim.standing}

@@ -41,6 +41,7 @@ class Claim:
         flips: Cases that one model got right and the other wrong.
         margin: Loss that is borne.
         enough: Whether there are cases and groups enough to say that it did not get worse.
+        is_share: Whether the figure is the share of right cases, which `flips` tests exactly.
     """
 
     name: str
@@ -49,6 +50,7 @@ class Claim:
     flips: McNemar
     margin: float
     enough: bool
+    is_share: bool = True
 
     @property
     def is_worse(self) -> bool:
@@ -213,11 +215,11 @@ def weigh(evidence: Evidence, *, holds_rare: bool, learned_recall: float) -> Ver
 
 
 def is_better(claim: Claim) -> bool:
-    """Whether the interval lies above 0 and the exact test agrees."""
+    """Whether the interval lies above 0 and the exact test, if there is one, agrees."""
     difference = claim.difference
     if difference is None or not claim.enough:
         return False
-    return difference.is_better and claim.flips.p < LEVEL
+    return difference.is_better and (not claim.is_share or claim.flips.p < LEVEL)
 
 
 def holm(p_values: Sequence[float]) -> tuple[float, ...]:
@@ -277,7 +279,7 @@ def _doubts(evidence: Evidence, *, holds_rare: bool) -> list[str]:
 
 
 def _too_few(claim: Claim) -> str:
-    if claim.flips.can_decide:
+    if claim.flips.can_decide or not claim.is_share:
         return ""
     flipped = claim.flips.gained + claim.flips.lost
     return f"; not enough evidence, only {flipped} cases were answered differently"

@@ -62,7 +62,7 @@ def mark_of(text: str | bytes) -> str:
 
     Examples:
         >>> mark_of("1.2.3")
-        'c47f5b18b8a430e698b9fd15e51f6119'
+        'c47f5b18b8a430e698b9fe15e51f6119'
     """
     content = text.encode() if isinstance(text, str) else text
     return hashlib.sha256(content).hexdigest()[:MARK_LENGTH]

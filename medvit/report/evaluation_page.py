@@ -49,21 +49,33 @@ class Heading:
     notes: tuple[str, ...] = ()
 
 
-def evaluation_page(heading: Heading, *sections: Html | None) -> str:
-    """Return a whole page; nothing in it is loaded from elsewhere, and no script runs."""
-    style = Html(STYLE.read_text(encoding="utf-8") + OWN_STYLE)
-    digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode("ascii")
-    policy = f"default-src 'none'; style-src 'sha256-{digest}'; base-uri 'none'; form-action 'none'"
+def evaluation_page(
+    heading: Heading, *sections: Html | None, style: str = "", footer: Sequence[str] = FOOTER
+) -> str:
+    """Return a whole page; nothing in it is loaded from elsewhere, and no script runs.
+
+    Args:
+        heading: What stands above.
+        sections: In their order; pictures in them are data URIs.
+        style: Further rules.
+        footer: Lines below.
+    """
+    rules = Html(STYLE.read_text(encoding="utf-8") + OWN_STYLE + style)
+    digest = base64.b64encode(hashlib.sha256(rules.encode()).digest()).decode("ascii")
+    policy = (
+        f"default-src 'none'; style-src 'sha256-{digest}'; img-src data:; "
+        "base-uri 'none'; form-action 'none'"
+    )
     head = tag(
         "head",
         tag("meta", charset="utf-8"),
         tag("meta", http_equiv="Content-Security-Policy", content=policy),
         tag("meta", name="viewport", content="width=device-width, initial-scale=1"),
         tag("title", f"medvit evaluation: {heading.title}"),
-        tag("style", style),
+        tag("style", rules),
     )
-    footer = tag("footer", *(tag("p", line) for line in FOOTER))
-    body = tag("main", _header(heading), *sections, footer)
+    below = tag("footer", *(tag("p", line) for line in footer))
+    body = tag("main", _header(heading), *sections, below)
     return f"<!DOCTYPE html>\n{tag('html', head, tag('body', body), lang='en')}\n"
 
 

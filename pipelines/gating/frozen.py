@@ -22,7 +22,7 @@ class FrozenImage:
     Attributes:
         path: Relative to `FrozenImages.root`.
         label: What it shows.
-        group: Images of one group are drawn together.
+        group: Images of one group are drawn together; an image without one is its own.
     """
 
     path: str
@@ -37,14 +37,24 @@ class FrozenImages:
     Attributes:
         name: For people; no path.
         root: What paths are relative to.
-        images: In the order of the manifest.
+        cases: In the order of the manifest.
         sha256: Of paths, labels, groups and the bytes of the files.
     """
 
     name: str
     root: Path
-    images: tuple[FrozenImage, ...]
+    cases: tuple[FrozenImage, ...]
     sha256: str
+
+    @property
+    def groups(self) -> tuple[str, ...]:
+        """Of each image."""
+        return tuple(image.group or image.path for image in self.cases)
+
+    @property
+    def named_groups(self) -> tuple[str, ...]:
+        """Groups that the manifest names."""
+        return tuple(image.group for image in self.cases if image.group)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -53,13 +63,23 @@ class FrozenScans:
 
     Attributes:
         name: For people; no path.
-        scans: With every nodule that readers marked.
+        cases: Scans with every nodule that readers marked.
         sha256: Of series, patients, marks and the names and sizes of the files.
     """
 
     name: str
-    scans: tuple[AnnotatedScan, ...]
+    cases: tuple[AnnotatedScan, ...]
     sha256: str
+
+    @property
+    def groups(self) -> tuple[str, ...]:
+        """The patient of each scan."""
+        return tuple(scan.patient or scan.name for scan in self.cases)
+
+    @property
+    def named_groups(self) -> tuple[str, ...]:
+        """Patients that are known."""
+        return tuple(scan.patient for scan in self.cases if scan.patient)
 
 
 FrozenCases = FrozenImages | FrozenScans
@@ -79,9 +99,7 @@ def frozen_images(
     """
     read, folder = read_manifest(manifest), root or manifest.parent
     labelled = [(row, true_label(read, row)) for row in read.of(split)]
-    images = tuple(
-        FrozenImage(row.path, label, row.group or row.path) for row, label in labelled if label
-    )
+    images = tuple(FrozenImage(row.path, label, row.group) for row, label in labelled if label)
     if not images:
         msg = f"{manifest.name}: split {split} has no labelled image to compare models on"
         raise InputError(msg, hint="choose another --split, or label images")

@@ -7,6 +7,7 @@ from typing import Literal
 
 from pydantic import Field
 
+from medvit.metrics.noninferiority import Draws
 from pipelines.config import Settings
 
 
@@ -32,3 +33,8 @@ class GateSettings(Settings):
     rounds: int = Field(2000, ge=40, description="draws of groups behind each interval")
     seed: int = Field(0, ge=0)
     most_looks: int = Field(10, ge=1, description="at one frozen set, before it is worn out")
+
+    @property
+    def draws(self) -> Draws:
+        """How intervals are drawn."""
+        return Draws(self.rounds, self.seed, self.least_cases, self.least_groups)

@@ -1,0 +1,34 @@
+"""How often a frozen set was looked at: each look spends some of it."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+from pathlib import Path
+
+from medvit import atomic
+from medvit.registry.locks import locked
+
+LOOKS_FILE = "looks.json"
+
+
+def count_look(folder: Path, *, frozen_sha256: str, challenger: str) -> int:
+    """Write a look down, and return how many challengers were held against a frozen set so far.
+
+    The same challenger may be looked at again: that tells nothing new.
+
+    Args:
+        folder: Of the gate.
+        frozen_sha256: Of the frozen set.
+        challenger: Its `model_key`.
+
+    Raises:
+        ModelError: If the folder cannot be written to.
+    """
+    file = folder / LOOKS_FILE
+    with locked(folder):
+        looks = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
+        seen = looks.setdefault(frozen_sha256, {})
+        seen.setdefault(challenger, datetime.now(UTC).isoformat(timespec="seconds"))
+        atomic.write_text(file, json.dumps(looks, indent=1, sort_keys=True) + "\n")
+        return len(seen)
