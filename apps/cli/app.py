@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 import webbrowser
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -16,6 +17,7 @@ from apps.cli.command import command
 from apps.cli.exit_codes import ExitCode
 from apps.cli.session import Session
 from apps.review.launch import app_command, app_environment, require_free_port
+from apps.review.provider import read_provider, require_provider
 from medvit.errors import InputError
 
 PORT = 8501
@@ -33,15 +35,24 @@ def app(
     session: Session,
     port: Annotated[int, typer.Option(help="Port to listen on.", min=1, max=65535)] = PORT,
     host: Annotated[str, typer.Option(help="Address to listen on.")] = HOST,
+    auth: Annotated[
+        Path | None, typer.Option(help="File that names the sign-in provider (OpenID Connect).")
+    ] = None,
+    no_sign_in: Annotated[
+        bool, typer.Option("--no-sign-in", help="Let other machines in without asking who comes.")
+    ] = False,
 ) -> ExitCode:
     """Open the review app on what was scanned into the workspace.
 
-    Listens on this machine only, unless --host says otherwise. Ctrl-C stops it.
+    Listens on this machine only, unless --host says otherwise, which needs --auth. Ctrl-C
+    stops it.
     """
+    provider = None if auth is None else read_provider(auth)
+    require_provider(host, provider, anybody=no_sign_in)
     require_free_port(port, host)
     session.workspace.prepare()
     session.answer({"url": url_of(host, port)}, f"review app: {url_of(host, port)}")
-    serve(session, host=host, port=port)
+    serve(session, host=host, port=port, auth=auth)
     return ExitCode.DONE
 
 
@@ -52,7 +63,7 @@ def url_of(host: str, port: int) -> str:
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
-def serve(session: Session, *, host: str, port: int) -> None:
+def serve(session: Session, *, host: str, port: int, auth: Path | None = None) -> None:
     """Run the app until a signal stops it; a browser is opened where there is a screen.
 
     Raises:
@@ -61,8 +72,8 @@ def serve(session: Session, *, host: str, port: int) -> None:
     workspace = session.workspace
     store = workspace.store_url
     child = subprocess.Popen(
-        app_command(port, host),
-        env=app_environment(workspace.folder, store, os.environ),
+        app_command(port, host, auth),
+        env=app_environment(workspace.folder, store, os.environ, auth),
         stdout=sys.stderr.fileno(),
     )
     try:

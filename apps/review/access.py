@@ -7,6 +7,7 @@ import secrets
 from functools import cache
 from pathlib import Path
 
+from apps.review.provider import Provider, read_provider
 from medvit.io.case import Case
 from medvit.io.scratch import Scratch
 from medvit.store.rows import CaseRow
@@ -39,6 +40,21 @@ def open_store() -> Store:
     if not place.store:
         place.prepare()
     return _opened(place.store_url)
+
+
+def provider() -> Provider | None:
+    """Return how readers sign in, as the file that `MEDVIT_AUTH` names says; None without one.
+
+    Raises:
+        InputError: If the file cannot be used.
+    """
+    file = os.environ.get("MEDVIT_AUTH", "")
+    return _read_provider(file) if file else None
+
+
+@cache
+def _read_provider(file: str) -> Provider:
+    return read_provider(Path(file))
 
 
 @cache

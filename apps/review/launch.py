@@ -8,22 +8,10 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
+from apps.review.theme import looks
 from medvit.errors import InputError
 
 SERVE = Path(__file__).with_name("serve.py")
-
-LOOKS: dict[str, str] = {
-    "theme.base": "dark",
-    "theme.primaryColor": "#4ca9d8",
-    "theme.backgroundColor": "#0f1316",
-    "theme.secondaryBackgroundColor": "#181d22",
-    "theme.textColor": "#dde3e8",
-    "theme.borderColor": "#2a3138",
-    "theme.linkColor": "#7cc4ea",
-    "theme.baseRadius": "6px",
-    "theme.baseFontSize": "14",
-    "theme.showWidgetBorder": "true",
-}
 
 BEHAVIOUR: dict[str, str] = {
     "browser.gatherUsageStats": "false",
@@ -36,21 +24,34 @@ BEHAVIOUR: dict[str, str] = {
 }
 
 
-def app_command(port: int, host: str) -> list[str]:
+def app_command(port: int, host: str, auth: Path | None = None) -> list[str]:
     """Return the command line that serves the app until it is stopped.
 
     Run it with `app_environment`, which says what to serve: a store's URL may hold a
     password, and command lines are open to every user of a machine. The flag -P keeps a
     folder named `apps` in the working folder from being taken for this one.
+
+    Args:
+        port: To listen on.
+        host: Address to listen on.
+        auth: File with the sign-in provider; its secrets stay in it.
     """
-    options = {**BEHAVIOUR, **LOOKS, "server.address": host, "server.port": str(port)}
+    options = {**BEHAVIOUR, **looks(), "server.address": host, "server.port": str(port)}
+    if auth is not None:
+        options["secrets.files"] = str(auth.resolve())
     flags = [f"--{name}={value}" for name, value in options.items()]
     return [sys.executable, "-P", "-m", "streamlit", "run", str(SERVE), *flags]
 
 
-def app_environment(workspace: Path, store: str, base: Mapping[str, str]) -> dict[str, str]:
-    """Return `base` with what the app reads: where the workspace and the store are."""
-    own = {"MEDVIT_WORKSPACE": str(workspace.resolve()), "MEDVIT_STORE": store}
+def app_environment(
+    workspace: Path, store: str, base: Mapping[str, str], auth: Path | None = None
+) -> dict[str, str]:
+    """Return `base` with what the app reads: workspace, store, and how readers sign in."""
+    own = {
+        "MEDVIT_WORKSPACE": str(workspace.resolve()),
+        "MEDVIT_STORE": store,
+        "MEDVIT_AUTH": str(auth.resolve()) if auth is not None else "",
+    }
     return {**base, **own}
 
 

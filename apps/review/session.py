@@ -7,7 +7,7 @@ from typing import Literal, cast
 import streamlit as st
 
 from medvit.io.case import Kind, Verdict
-from medvit.store.rows import CaseFilter, Sort
+from medvit.store.rows import CaseFilter, Queue, Sort
 
 READER_LENGTH = 100
 PAGE_LENGTH = 50
@@ -30,13 +30,23 @@ SORTS: dict[str, str] = {
 
 
 def reader() -> str:
-    """Return the name of the reader; empty as long as it is not known."""
-    return " ".join(str(st.session_state.get("reader_name", "")).split())[:READER_LENGTH]
+    """Return the name of the reader; empty as long as it is not known.
+
+    The account that signed in, or else the name that was typed in.
+    """
+    name = st.session_state.get("account") or st.session_state.get("reader_name", "")
+    known = " ".join(str(name).split())[:READER_LENGTH]
+    return "" if known == st.session_state.get("barred") else known
 
 
 def set_reader(name: str) -> None:
     """Take over the name that the browser kept; call it from a callback only."""
     st.session_state["reader_name"] = name[:READER_LENGTH]
+
+
+def bar(name: str) -> None:
+    """Count a name that cannot be used here as none."""
+    st.session_state["barred"] = name
 
 
 def next_turn() -> int:
@@ -97,4 +107,5 @@ def case_filter() -> CaseFilter:
         verdict=cast("Verdict", get("filter_verdict", "")),
         state=cast("Literal['', 'new', 'reviewed']", get("filter_state") or ""),
         sort=cast("Sort", get("filter_sort", "source")),
+        queue=cast("Queue", get("filter_queue") or ""),
     )

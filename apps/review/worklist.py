@@ -1,45 +1,55 @@
-"""The worklist: which cases there are, which of them wait, and why some were refused."""
+"""The worklist: which cases there are, which queue they stand in and why, and who has them."""
 
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import streamlit as st
 
-from apps.review import session
+from apps.review import claiming, session
 from apps.review.access import open_store
 from apps.review.components import draw_cases
+from apps.review.names import shown_message, shown_name
+from apps.review.queues import QUEUES, lengths, reason_of
 from apps.review.running import show_running
-from medvit.store.rows import CaseFilter, CaseRow
+from apps.review.signin import actor
+from medvit.store.rows import CaseFilter, CaseRow, Claim
 from medvit.store.store import Store
 
-COUNTED: tuple[tuple[str, CaseFilter], ...] = (
-    ("cases", CaseFilter()),
-    ("to review", CaseFilter(state="new")),
-    ("reviewed", CaseFilter(state="reviewed")),
-    ("refused", CaseFilter(verdict="refuse")),
-    ("failed", CaseFilter(verdict="fail")),
+COUNTED = (
+    ("cases", "cases"),
+    ("new", "to review"),
+    ("reviewed", "reviewed"),
+    ("refuse", "refused"),
+    ("fail", "failed"),
 )
+REVIEWED_TOO = ("suspect_label", "disagreement", "drift")
+"""Queues that may hold cases somebody reviewed already."""
 
 
 def show_worklist() -> None:
-    """Draw counts, filter, one page of cases and the way to the other pages."""
+    """Draw counts, queues, filter, one page of cases and the way to the other pages."""
     store = open_store()
-    counts = [(name, store.list_cases(wanted, limit=1, offset=0)[1]) for name, wanted in COUNTED]
+    claiming.let_go()
+    found = store.count_cases()
+    counts = [(name, found.get(key, 0)) for key, name in COUNTED]
     draw_cases({"part": "counts", "counts": counts}, key="counts", on_open=session.open_case)
     show_running()
+    _draw_queues(store, found["cases"])
     _draw_filter()
-    wanted = session.case_filter()
+    wanted = replace(session.case_filter(), names=actor().may("see_names"))
     page = _page_of(wanted)
     rows, total = store.list_cases(
         wanted, limit=session.PAGE_LENGTH, offset=page * session.PAGE_LENGTH
     )
     data = {
         "part": "cases",
-        "rows": [_row_data(row) for row in rows],
+        "rows": _rows_data(store, rows, wanted),
+        "why": bool(wanted.queue),
         "review": "review",
-        "empty": _empty(counts[0][1], total),
+        "empty": _empty(found["cases"], total, wanted),
     }
     draw_cases(data, key="cases", on_open=session.open_case)
     _draw_pager(page, total)
@@ -48,17 +58,51 @@ def show_worklist() -> None:
 def next_case(store: Store, current: CaseRow) -> CaseRow | None:
     """Return the next case to review in the order of the worklist, or None.
 
-    Looks among the first cases that wait; after the last one it starts again.
+    Follows queue, filter and order of the worklist, leaves out what others have on their
+    desks and what this reader skipped, and starts again after the last one.
     """
-    wanted = replace(session.case_filter(), state="new")
-    rows, _ = store.list_cases(wanted, limit=200, offset=0)
-    order = [row.case_id for row in rows]
-    if current.case_id in order:
-        start = order.index(current.case_id) + 1
-        rows = [*rows[start:], *rows[: start - 1]]
-    elif wanted.sort == "source":
-        rows = [*(row for row in rows if row.source > current.source), *rows]
-    return rows[0] if rows else None
+    wanted = session.case_filter()
+    state = wanted.state if wanted.queue in REVIEWED_TOO else "new"
+    wanted = replace(wanted, state=state, reader=session.reader())
+    return store.next_case(wanted, current.case_id)
+
+
+def _draw_queues(store: Store, cases: int) -> None:
+    if not cases:
+        return
+    waiting = lengths(store, cases)
+    kept = session.case_filter().queue
+    names: dict[str, str] = {"": "All cases"} | {
+        name: f"{queue.title} ({waiting[name]:,})"
+        for name, queue in QUEUES.items()
+        if waiting[name] or queue.always or name == kept
+    }
+    with st.container(key="queues", horizontal=True, vertical_alignment="bottom"):
+        st.segmented_control(
+            "Queue",
+            list(names),
+            format_func=names.__getitem__,
+            key="filter_queue",
+            default="",
+            persist_state="session",
+            width="content",
+        )
+        st.button("Start reading", type="primary", on_click=partial(_start, store))
+    if chosen := session.case_filter().queue:
+        st.text(QUEUES[chosen].sentence)
+
+
+def _start(store: Store) -> None:
+    """Open the first case of the queue that nobody else has."""
+    wanted = session.case_filter()
+    state = wanted.state if wanted.queue in REVIEWED_TOO else "new"
+    first = store.next_case(replace(wanted, state=state, reader=session.reader()))
+    if first is None:
+        session.refuse(
+            "Nothing waits here that is free: choose another queue, or clear the filter."
+        )
+    else:
+        session.open_case(first.case_id)
 
 
 def _draw_filter() -> None:
@@ -124,24 +168,43 @@ def _turn(page: int) -> None:
     st.session_state["page"] = page
 
 
-def _row_data(row: CaseRow) -> dict[str, Any]:
-    return {
-        "id": row.case_id,
-        "kind": row.kind,
-        "source": row.source,
-        "verdict": row.verdict,
-        "message": "" if row.verdict == "accept" else row.message,
-        "label": row.label_now,
-        "probability": row.probability if row.label_now == row.label else None,
-        "findings": row.n_findings,
-        "reviewed": row.n_reviewed,
-        "scanned": row.scanned_at.isoformat(),
-    }
+def _rows_data(store: Store, rows: list[CaseRow], wanted: CaseFilter) -> list[dict[str, Any]]:
+    ids = [row.case_id for row in rows]
+    claims = store.claims_of(*ids)
+    who = actor()
+    why = reason_of(store, rows, wanted.queue) if wanted.queue else {}
+    return [
+        {
+            "id": row.case_id,
+            "kind": row.kind,
+            "source": shown_name(row, who),
+            "verdict": row.verdict,
+            "message": "" if row.verdict == "accept" else shown_message(row, who),
+            "label": row.label_now,
+            "probability": row.probability if row.label_now == row.label else None,
+            "findings": row.n_findings,
+            "reviewed": row.n_reviewed,
+            "scanned": row.scanned_at.isoformat(),
+            "why": why.get(row.case_id, ""),
+            "held": _held(claims.get(row.case_id)),
+        }
+        for row in rows
+    ]
 
 
-def _empty(cases: int, total: int) -> str:
+def _held(claim: Claim | None) -> str:
+    if claim is None or claim.reader == session.reader():
+        return ""
+    return f"on the desk of {claim.reader}"
+
+
+def _empty(cases: int, total: int, wanted: CaseFilter) -> str:
     if not cases:
         return (
             'No case has been scanned into this workspace yet. Run "medvit scan FOLDER --out DIR".'
         )
-    return "" if total else "No case fits this filter. Clear the search or choose All."
+    if total:
+        return ""
+    if wanted.queue:
+        return f"Nothing is in this queue. {QUEUES[wanted.queue].way_in}"
+    return "No case fits this filter. Clear the search or choose All."

@@ -16,6 +16,10 @@ from medvit.store.roles import Actor, Deed, Role, known_role
 from medvit.store.tables import AuditTable, DecisionTable, ReaderTable
 
 
+UNASSIGNED = "anybody"
+"""Written as the role of who acts while nobody manages roles."""
+
+
 @dataclass(frozen=True, slots=True)
 class ReaderRow:
     """A reader whose role or sign-in the store knows.
@@ -60,6 +64,20 @@ def actor_of(session: Session, name: str) -> Actor:
     admins = select(func.count()).select_from(ReaderTable).where(ReaderTable.role == "admin")
     managed = bool(session.scalar(admins))
     return Actor(name, "reader") if managed else Actor(name, "admin", assigned=False)
+
+
+def local(session: Session, name: str) -> Actor:
+    """Let somebody come in under a name that no provider vouches for.
+
+    Raises:
+        AccessError: If the name belongs to an account of a provider.
+    """
+    name = one_line(name, "the reader's name", longest=READER_MAX)
+    row = session.get(ReaderTable, name)
+    if row is not None and row.subject is not None:
+        msg = f"the name {name!r} belongs to an account of the sign-in provider"
+        raise AccessError(msg, hint="type another name, or start the app with --auth")
+    return actor_of(session, name)
 
 
 def bind(session: Session, name: str, subject: str, role: Role | None, *, now: datetime) -> Actor:
@@ -143,7 +161,7 @@ def log(
     row = AuditTable(
         at=now,
         reader=actor.name,
-        role=actor.role,
+        role=actor.role if actor.assigned else UNASSIGNED,
         deed=deed,
         subject=subject,
         details=dict(details),

@@ -59,7 +59,7 @@ class Agreement:
 def counts(session: Session) -> dict[str, int]:
     """Return how many cases there are: `cases`, by review, and by verdict."""
     by_review, by_verdict = (
-        dict(session.execute(select(column, func.count()).group_by(column)).tuples().all())
+        dict(session.execute(select(column, func.count()).group_by(column)).all())
         for column in (CaseTable.review, CaseTable.verdict)
     )
     return {"cases": sum(by_review.values()), **by_review, **by_verdict}
@@ -81,7 +81,7 @@ def readers(session: Session, *, since: datetime) -> list[ReaderProgress]:
     total = func.count()
     query = select(table.reader, total, func.avg(table.seconds)).where(spoken)
     recent = select(table.reader, func.count()).where(spoken, table.decided_at >= since)
-    lately = dict(session.execute(recent.group_by(table.reader)).tuples().all())
+    lately = dict(session.execute(recent.group_by(table.reader)).all())
     rows = session.execute(query.group_by(table.reader).order_by(total.desc(), table.reader))
     return [
         ReaderProgress(name, number, lately.get(name, 0), seconds) for name, number, seconds in rows

@@ -268,7 +268,7 @@ class Store(Database):
             if subject:
                 actor = audit.bind(session, name, subject, role, now=now)
             else:
-                actor = audit.actor_of(session, name)
+                actor = audit.local(session, name)
             way = {"by": "provider" if subject else "local name"}
             audit.log(session, actor, "sign_in", actor.name, way, now=now)
             return actor

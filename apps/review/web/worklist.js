@@ -22,6 +22,8 @@ function caseCell(row, data, send) {
     send("opened", row.id);
   });
   cell.append(link, make("span", "mv-id", row.id));
+  if (row.held) cell.append(make("span", "mv-held", row.held));
+  if (row.why) cell.append(make("span", "mv-why", row.why));
   if (row.message) cell.append(make("span", "mv-message", row.message));
   return cell;
 }
@@ -65,9 +67,40 @@ function caseTable(data, send) {
   return table;
 }
 
+// A plain table: rows of text, figures to the right.
+function plainTable(data) {
+  const box = make("section", "mv-plain");
+  if (data.heading) box.append(make("h2", "mv-heading", data.heading));
+  if (!data.rows.length) return box;
+  const table = make("table", "mv-table");
+  const head = make("tr");
+  head.append(...data.columns.map((name) => make("th", "", name)));
+  const top = make("thead");
+  top.append(head);
+  const body = make("tbody");
+  for (const row of data.rows) {
+    const line = make("tr");
+    line.append(...row.map((value, place) => make("td", data.figures.includes(place) ? "mv-figure" : "", cellText(value, data, place))));
+    body.append(line);
+  }
+  table.append(top, body);
+  box.append(table);
+  return box;
+}
+
+function cellText(value, data, place) {
+  if (value === null) return "–";
+  return data.moments.includes(place) ? localTime(value) : value;
+}
+
+function partOf(data, send) {
+  if (data.part === "counts") return countTiles(data);
+  return data.part === "table" ? plainTable(data) : caseTable(data, send);
+}
+
 export default function ({ data, parentElement, setTriggerValue }) {
   const root = parentElement.querySelector(".mv-worklist");
-  const parts = data.part === "counts" ? [countTiles(data)] : [caseTable(data, setTriggerValue)];
+  const parts = [partOf(data, setTriggerValue)];
   if (data.empty) parts.push(make("p", "mv-empty", data.empty));
   root.replaceChildren(...parts);
 }
