@@ -20,14 +20,13 @@ CT_SCRIPTS = (
     "gestures.js",
     "plane.js",
     "compare.js",
-    "keys.js",
     "ct.js",
 )
 
 _desk = st.components.v2.component(
     "medvit_desk",
     html='<div class="mv-desk"></div>',
-    js=asset("dom.js", "desk.js"),
+    js=asset("dom.js", "help.js", "desk.js"),
     isolate_styles=False,
 )
 _worklist = st.components.v2.component(
@@ -47,12 +46,6 @@ _ct = st.components.v2.component(
     html='<div class="mv-ct"></div>',
     css=asset("ct.css"),
     js=asset(*CT_SCRIPTS),
-    isolate_styles=False,
-)
-_image = st.components.v2.component(
-    "medvit_image",
-    html='<div class="mv-image"></div>',
-    js=asset("dom.js", "image.js"),
     isolate_styles=False,
 )
 
@@ -117,16 +110,14 @@ def draw_part(
 def draw_viewer(
     data: dict[str, Any],
     *,
-    kind: str,
     key: str,
     on_pick: Callable[[str], None],
     on_add: Callable[[dict[str, float]], None] | None = None,
 ) -> None:
-    """Draw the CT or the image viewer.
+    """Draw the CT viewer.
 
     Args:
-        data: What the viewer of that kind shows.
-        kind: `ct` or `image`.
+        data: What the viewer shows.
         key: Unique on the page.
         on_pick: Called with the id of a finding that was clicked.
         on_add: Called with the geometry of a finding that was drawn, as `Decision` holds it;
@@ -143,9 +134,8 @@ def draw_viewer(
         if on_add is not None and isinstance(sent, dict):
             on_add({str(name): value for name, value in sent.items()})
 
-    viewer = _ct if kind == "ct" else _image
     shown = {**data, "canAdd": on_add is not None}
-    viewer(key=key, data=shown, on_picked_change=picked, on_added_change=added)
+    _ct(key=key, data=shown, on_picked_change=picked, on_added_change=added)
 
 
 def _sent(key: str, name: str) -> object:

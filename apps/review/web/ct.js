@@ -2,7 +2,7 @@
 
 const SLABS_MM = [5, 10, 15, 20, 30];
 const TOOLS = [
-  ["cross", "Crosshair", "c"], ["window", "Window", ""], ["pan", "Move", ""],
+  ["cross", "Crosshair", "Esc"], ["window", "Window", ""], ["pan", "Move", ""],
   ["length", "Length", "l"], ["diameter", "Diameter", "d"],
 ];
 const STEPS = { ArrowUp: -1, ArrowDown: 1, PageUp: -10, PageDown: 10, Home: -Infinity, End: Infinity };
@@ -25,7 +25,6 @@ class CtViewer {
   }
 
   build() {
-    this.help = new HelpOverlay("Keys and hands", CT_KEYS);
     this.grid = make("div", "mv-planes");
     this.measureBar = new MeasureBar(this);
     const status = make("div", "mv-status");
@@ -33,35 +32,40 @@ class CtViewer {
     this.under = make("span", "mv-under", "");
     this.note = make("span", "mv-hint", "");
     status.append(this.place, this.under, make("span", "mv-space"), this.measureBar.root, this.note);
-    this.root.replaceChildren(this.buildBar(), this.comparison.root, this.grid, status, this.help.root);
+    this.root.replaceChildren(...this.buildBars(), this.comparison.root, this.grid, status);
     this.arrange();
     this.setWindow(this.window.centre, this.window.width);
   }
 
-  buildBar() {
-    const bar = make("div", "mv-toolbar mv-ct-bar");
+  buildBars() {
+    const [look, act] = [make("div", "mv-toolbar mv-ct-bar"), make("div", "mv-toolbar mv-ct-bar")];
     this.presetButtons = this.presets.map((preset, i) => {
       const about = `Window ${preset.width}/${preset.centre} HU`;
       return this.button(preset.name, String(i + 1), about, () => this.setWindow(preset.centre, preset.width));
     });
     this.windowText = make("span", "mv-readout", "");
+    this.marks = this.button("Findings", "h", "Show or hide the circles", () => this.toggleMarks());
+    this.marks.setAttribute("aria-pressed", "true");
+    look.append(
+      this.group("Window", this.presetButtons), this.windowText, make("span", "mv-space"), this.marks,
+      this.button("Fit", "f", "Zoom, place and window as at the start", () => this.reset()),
+    );
     this.toolButtons = TOOLS.map(([tool, name, key]) => this.button(name, key, "What dragging does", () => this.setTool(tool)));
+    this.compareButton = this.button("Compare", "", "Show another scan beside this one", () => this.comparison.toggle());
+    this.compareButton.setAttribute("aria-expanded", "false");
+    act.append(
+      this.group("Tool", this.toolButtons), this.buildSlab(), make("span", "mv-space"), this.comparison.tools, this.compareButton,
+    );
+    this.setTool("cross");
+    return [look, act];
+  }
+
+  buildSlab() {
     this.slab = make("select", "mv-tool");
     this.slab.setAttribute("aria-label", "MIP slab thickness");
     this.slab.append(...[0, ...SLABS_MM].map((mm) => new Option(mm ? `MIP ${mm} mm` : "No MIP", String(mm))));
     this.slab.addEventListener("change", () => this.setSlab(Number(this.slab.value)));
-    this.marks = this.button("Findings", "h", "Show or hide the circles", () => this.toggleMarks());
-    this.marks.setAttribute("aria-pressed", "true");
-    this.compareButton = this.button("Compare", "", "Show another scan beside this one", () => this.comparison.toggle());
-    this.compareButton.setAttribute("aria-expanded", "false");
-    bar.append(
-      this.group("Window", this.presetButtons), this.windowText, this.group("Tool", this.toolButtons), this.slab,
-      make("span", "mv-space"), this.comparison.tools, this.compareButton, this.marks,
-      this.button("Fit", "f", "Zoom, place and window as at the start", () => this.reset()),
-      this.button("Keys", "?", "Everything that keys and hands do", () => this.help.toggle()),
-    );
-    this.setTool("cross");
-    return bar;
+    return this.slab;
   }
 
   button(name, key, about, act) {
@@ -188,6 +192,18 @@ class CtViewer {
     TOOLS.forEach(([name], i) => this.toolButtons[i].setAttribute("aria-pressed", String(name === tool)));
   }
 
+  letGo() {
+    this.setTool("cross");
+    this.measures.changed(null);
+    if (!this.comparison.root.hidden) this.comparison.toggle();
+  }
+
+  // Planes that keep the same scale and move together: the pair of a comparison.
+  partnersOf(view) {
+    if (!this.comparison.scan) return [view];
+    return this.planes.filter((other) => other.plane.name === view.plane.name);
+  }
+
   // Slices that a slab spans across a plane: an odd number, so that it has one in its middle.
   slabSlices(plane) {
     const half = Math.floor(this.slabMm / plane.normalMm / 2);
@@ -232,7 +248,7 @@ class CtViewer {
   }
 
   onKey(event) {
-    if (!isBareKey(event) || this.help.root.open && event.key !== "?") return;
+    if (!isBareKey(event) || document.querySelector("dialog[open]")) return;
     const preset = this.presets[Number(event.key) - 1];
     if (preset) this.setWindow(preset.centre, preset.width);
     else if (event.key in STEPS) {
@@ -245,12 +261,11 @@ class CtViewer {
   act(key) {
     const tool = TOOLS.find(([, , letter]) => letter === key);
     if (tool) this.setTool(tool[0]);
-    else if (key === "Escape") this.setTool("cross");
+    else if (key === "Escape") this.letGo();
     else if (key === "m") this.setSlab(this.slabMm ? 0 : this.lastSlab ?? 10);
     else if (key === "h") this.toggleMarks();
     else if (key === "f") this.reset();
     else if (key === "e") this.enlarge(this.active);
-    else if (key === "?") this.help.toggle();
     else if (["Delete", "Backspace"].includes(key) && this.measures.chosen) this.measures.remove(this.measures.chosen);
     else return false;
     return true;

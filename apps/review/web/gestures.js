@@ -119,8 +119,7 @@ class Hand {
   }
 
   panTo(x, y) {
-    this.view.pan = [x, y];
-    this.view.draw();
+    this.view.setView(this.view.zoom, [x, y]);
   }
 
   pinch() {
@@ -149,8 +148,6 @@ class Hand {
     const next = Math.max(1, Math.min(MOST_ZOOM, view.zoom * factor));
     const grow = next / view.zoom;
     const [x, y] = [clientX - rect.left - rect.width / 2, clientY - rect.top - rect.height / 2];
-    view.pan = next === 1 ? [0, 0] : [x - (x - view.pan[0]) * grow, y - (y - view.pan[1]) * grow];
-    view.zoom = next;
-    view.draw();
+    view.setView(next, next === 1 ? [0, 0] : [x - (x - view.pan[0]) * grow, y - (y - view.pan[1]) * grow]);
   }
 }

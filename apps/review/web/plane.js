@@ -31,7 +31,7 @@ class PlaneView {
     this.stage = make("div", "mv-stage");
     this.stage.tabIndex = 0;
     this.stage.setAttribute("role", "application");
-    this.stage.setAttribute("aria-label", `${plane.name} slices; arrow keys scroll, ? lists all keys`);
+    this.stage.setAttribute("aria-label", `${plane.name} slices; arrow keys scroll`);
     this.canvas = make("canvas", "mv-canvas");
     this.name = make("span", "mv-name", plane.name);
     this.number = make("span", "mv-number", "");
@@ -53,9 +53,14 @@ class PlaneView {
   }
 
   resetView() {
-    this.zoom = 1;
-    this.pan = [0, 0];
-    this.draw();
+    this.setView(1, [0, 0]);
+  }
+
+  setView(zoom, pan) {
+    for (const view of this.viewer.partnersOf(this)) {
+      Object.assign(view, { zoom, pan });
+      view.draw();
+    }
   }
 
   index() {
@@ -73,11 +78,16 @@ class PlaneView {
     this.goTo(Math.max(0, Math.min(this.plane.count - 1, this.index() + step)));
   }
 
+  // Screen pixels for 1 mm at which the whole slice can be seen.
+  fit() {
+    const { plane, stage } = this;
+    return Math.min(stage.clientWidth / (plane.cols * plane.colMm), stage.clientHeight / (plane.rows * plane.rowMm));
+  }
+
   layout() {
     const { plane } = this;
     const [width, height] = [this.stage.clientWidth, this.stage.clientHeight];
-    const fit = Math.min(width / (plane.cols * plane.colMm), height / (plane.rows * plane.rowMm));
-    const pxPerMm = fit * this.zoom;
+    const pxPerMm = Math.min(...this.viewer.partnersOf(this).map((view) => view.fit())) * this.zoom;
     const [w, h] = [plane.cols * plane.colMm * pxPerMm, plane.rows * plane.rowMm * pxPerMm];
     return { width, height, pxPerMm, w, h, left: (width - w) / 2 + this.pan[0], top: (height - h) / 2 + this.pan[1] };
   }
