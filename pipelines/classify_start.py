@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +16,8 @@ if TYPE_CHECKING:
     from torch import nn
 
     from medvit.models.heads.classify import DefectClassifier
+
+_log = logging.getLogger(__name__)
 
 PLAIN_HEAD: dict[str, Any] = {"kind": "linear"}
 COSINE_HEAD: dict[str, Any] = {"kind": "cosine", "scale": 1.0}
@@ -109,7 +113,25 @@ def _take_backbone(
             f"do not fit model.backbone={config.model.backbone}"
         )
         raise ConfigError(msg, hint="start from a model with the same backbone") from error
+    if is_poor_start(card.training, config.tuning.method):
+        _log.warning(
+            "%s was pretrained as a masked autoencoder: its features are made to be fine-tuned, "
+            "and prototypes do poorly on them; set tuning.method to full or layer_decay",
+            card.reference,
+        )
     return (card.reference,)
+
+
+def is_poor_start(training: Mapping[str, Any], method: str) -> bool:
+    """Whether a head is computed from features that are no good as they are (He 2021).
+
+    Examples:
+        >>> is_poor_start({"pretrain": {"method": "mae"}}, "prototype")
+        True
+    """
+    pretrained = training.get("pretrain")
+    is_mae = isinstance(pretrained, Mapping) and pretrained.get("method") == "mae"
+    return is_mae and method == "prototype"
 
 
 def start_from_classes(

@@ -87,7 +87,7 @@ def payoff_lines(payoff: dict[str, Any]) -> list[str]:
         "## Did it pay?",
         "",
         f"**{payoff['verdict'].capitalize()}**, against {payoff['against']}: accuracy in percent, "
-        f"mean and sd over {payoff['draws']} draws of labels; {payoff['asked']}.",
+        f"mean and sd over {payoff['draws']} draws of labels; asked for {payoff['asked']}.",
         "",
         "| labels a class | way | with | without | gain (95 % interval) | verdict |",
         "|---|---|---|---|---|---|",

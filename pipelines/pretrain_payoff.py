@@ -126,7 +126,7 @@ def write_payoff(
     ]
     tables = {name: payoffs(scores, given=GIVEN, plain=name) for name in starts if name != GIVEN}
     found = tables[PLAIN]
-    asked = f"asked for {len(labelled.val.paths)} images of split val"
+    asked = f"{len(labelled.val.paths)} images of split val, never seen in pretraining"
     answer = {
         "verdict": overall(found),
         "against": PLAIN,
@@ -142,7 +142,7 @@ def write_payoff(
     whole = {**answer, "others": others, "scores": [asdict(score) for score in scores]}
     atomic.write_text(folder / "payoff.json", json.dumps(whole, indent=2) + "\n")
     heading = Heading(
-        f"Did pretraining {config.model.name} pay?", datetime.now(UTC), medvit.__version__
+        f"Did the pretraining of {config.model.name} pay?", datetime.now(UTC), medvit.__version__
     )
     page = payoff_page(heading, tables, asked=asked, draws=config.report.draws)
     atomic.write_text(folder / "payoff.html", page)

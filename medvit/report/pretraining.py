@@ -42,7 +42,9 @@ def payoff_page(
             "How this was made",
             "The interval is Student's over paired draws of labels: it does not cover which "
             "images were asked for.",
-            facts([("Queries", asked), ("Draws of labels", str(draws))]),
+            facts(
+                [("Queries", asked), ("Draws of labels", str(draws)), ("All scores", "payoff.json")]
+            ),
         ),
     )
 
@@ -50,8 +52,8 @@ def payoff_page(
 def _part(name: str, rows: Sequence[Payoff]) -> Html:
     return section(
         f"Against {name}",
-        "Accuracy in percent, mean and sd over draws. `paid`: the gain is sure; `cost`: the loss "
-        "is sure.",
+        "Accuracy in percent, mean and sd over draws of labels. Paid: the gain is sure. Cost: the "
+        "loss is sure. Did not pay: neither.",
         chart(_curves(rows, name)),
         figure_table(COLUMNS, [_row(one) for one in rows], names=2),
     )

@@ -17,7 +17,7 @@ from torch.nn import functional as F  # noqa: N812
 from medvit.learn.pretraining.contrast import mean_features, multi_layer
 from medvit.learn.pretraining.devices import gathered_rows, rank_and_world
 from medvit.learn.pretraining.surface_batches import SurfaceBatch
-from medvit.models.vit import Attention, Block, Vit
+from medvit.models.vit import Block, Vit
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,12 +118,11 @@ def draw_blocks(net: nn.Module, *, generator: torch.Generator) -> None:
     """Draw Transformer blocks by Xavier's rule, query, key and value as three matrices."""
     blocks = [module for module in net.modules() if isinstance(module, Block)]
     for block in blocks:
-        for layer in block.modules():
-            if isinstance(layer, nn.Linear):
-                nn.init.xavier_uniform_(layer.weight, generator=generator)
-            if isinstance(layer, Attention):
-                bound = math.sqrt(6 / (2 * layer.qkv.in_features))
-                layer.qkv.weight.data.uniform_(-bound, bound, generator=generator)
+        for layer in (part for part in block.modules() if isinstance(part, nn.Linear)):
+            nn.init.xavier_uniform_(layer.weight, generator=generator)
+        dim = block.attn.qkv.in_features
+        bound = math.sqrt(6 / (dim + dim))
+        nn.init.uniform_(block.attn.qkv.weight, -bound, bound, generator=generator)
 
 
 class MocoLoss(nn.Module):

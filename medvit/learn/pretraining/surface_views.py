@@ -143,8 +143,9 @@ def draw_crops(shape: tuple[int, ...], area: Tensor, *, generator: torch.Generat
     share, ratio, y, x = torch.rand(4, *shape, generator=generator)
     share = area[..., 0] + share * (area[..., 1] - area[..., 0])
     stretch = torch.exp(math.log(RATIO[0]) + ratio * math.log(RATIO[1] / RATIO[0])).sqrt()
-    height = (share.sqrt() * stretch).clamp(max=1)
-    width = (share / height).clamp(max=1)
+    side = share.sqrt()
+    stretch = stretch.clamp(side, 1 / side)  # or a crop of nearly all would leave the image
+    height, width = (side * stretch).clamp(max=1), (side / stretch).clamp(max=1)
     return torch.stack([y * (1 - height), x * (1 - width), height, width], dim=-1)
 
 

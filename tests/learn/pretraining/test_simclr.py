@@ -9,7 +9,9 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from medvit.learn.pretraining.contrast import related
 from medvit.learn.pretraining.simclr import SimclrLoss, SimclrNet, nt_xent
+from medvit.learn.pretraining.surface_batches import SurfaceBatch
 
 
 def slow_nt_xent(first: torch.Tensor, second: torch.Tensor, temperature: float) -> float:
@@ -71,7 +73,7 @@ def test_the_objective_reads_a_pair_of_views() -> None:
             return x.expand(-1, 4, -1, -1)
 
     loss = SimclrLoss(SimclrNet(Grid(), channels=4), temperature=0.5)
-    value = loss((torch.rand(3, 1, 8, 8), torch.rand(3, 1, 8, 8)))
+    value = loss(SurfaceBatch(torch.rand(2, 3, 1, 8, 8), torch.arange(3)))
     value.backward()
     assert value.shape == ()
 
@@ -84,3 +86,16 @@ def test_views_of_different_shapes_are_refused_with_both() -> None:
 def test_a_temperature_of_zero_is_refused() -> None:
     with pytest.raises(ValueError, match="positive, got 0"):
         nt_xent(torch.ones(2, 3), torch.ones(2, 3), temperature=0.0)
+
+
+def test_images_of_one_group_do_not_repel_each_other() -> None:
+    first, second = torch.randn(2, 3, 6, generator=torch.Generator().manual_seed(2))
+    spared = related(torch.tensor([4, 4, 9]))
+    found = nt_xent(first, second, temperature=0.5, spared=spared)
+    z = torch.nn.functional.normalize(torch.cat([first, second]), dim=1)
+    scores, total = (z @ z.T / 0.5).exp(), 0.0
+    seen = {0: (2, 3, 5), 1: (2, 4, 5), 2: (0, 1, 3, 4, 5), 3: (0, 2, 5), 4: (1, 2, 5)}
+    seen[5] = (0, 1, 2, 3, 4)
+    for row, columns in seen.items():
+        total -= math.log(scores[row, (row + 3) % 6] / scores[row, list(columns)].sum())
+    assert float(found) == pytest.approx(total / 6, abs=1e-6)
