@@ -171,13 +171,15 @@ def image_result(case: Case) -> CaseResult:
 class App:
     """The app as a process of its own."""
 
-    def __init__(self, workspace: Workspace, port: int, log: Path) -> None:
+    def __init__(
+        self, workspace: Workspace, port: int, log: Path, *, store: str = "", auth: Path | None = None
+    ) -> None:
         self.url = f"http://127.0.0.1:{port}"
         self._log = log
         with log.open("ab") as stream:
             self._process = subprocess.Popen(
-                app_command(port, "127.0.0.1"),
-                env=app_environment(workspace.folder, "", os.environ),
+                app_command(port, "127.0.0.1", auth),
+                env=app_environment(workspace.folder, store, os.environ, auth),
                 stdout=stream,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
