@@ -85,18 +85,35 @@ def box_data(item: Item) -> dict[str, Any]:
     return {**as_data(item), "box": _box(item.finding)}
 
 
-def history_of(decisions: Sequence[DecisionRow], target: str) -> list[dict[str, str]]:
+def history_of(decisions: Sequence[DecisionRow], target: str) -> list[dict[str, Any]]:
     """Return what was decided about one target, newest first."""
     own = [row for row in decisions if (row.finding_id or WHOLE_CASE) == target]
     return [
         {
             "at": row.decided_at.isoformat(),
             "by": row.reader,
-            "what": f"{row.action} to {row.label}" if row.action == "relabel" else row.action,
+            "what": _what(row),
             "note": row.note,
+            "reason": row.reason_code.replace("_", " "),
+            "seconds": row.seconds,
         }
         for row in reversed(own)
     ]
+
+
+def _what(row: DecisionRow) -> str:
+    """Say what a decision did, in a few words."""
+    if row.action == "relabel":
+        return f"relabel to {row.label}"
+    if row.action not in ("add", "adjust") or row.geometry is None:
+        return row.action
+    place = row.geometry
+    if "x_min" in place:
+        box = [int(place[name]) for name in ("x_min", "y_min", "x_max", "y_max")]
+        where = f"x {box[0]} to {box[2]}, y {box[1]} to {box[3]}"
+    else:
+        where = f"{place['diameter_mm']:.1f} mm"
+    return f"{row.action} {row.label}, {where}" if row.label else f"{row.action} to {where}"
 
 
 def _finding_item(row: FindingRow, number: int, depth: int | None) -> Item:

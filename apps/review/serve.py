@@ -7,5 +7,6 @@ from pathlib import Path
 import streamlit as st
 
 from apps.review.routes import ROUTES
+from apps.review.theme import PAGE_ROUTES
 
-app = st.App(Path(__file__).with_name("app.py"), routes=ROUTES)
+app = st.App(Path(__file__).with_name("app.py"), routes=[*ROUTES, *PAGE_ROUTES])

@@ -1,18 +1,22 @@
-// Keys of the reading desk, and the reader's name kept in this browser.
+// Keys of the reading desk, the reader's name and the theme kept in this browser, and help.
 
 const NAME_KEY = "medvit.reader";
-const KEYS = { a: "accept", x: "reject", u: "unsure", z: "undo", n: "next", p: "previous" };
+const THEME_KEY = "medvit.theme";
+const KEYS = { a: "accept", x: "reject", u: "unsure", s: "skip", z: "undo", n: "next", p: "previous" };
+const FIELDS = { r: ".st-key-panel [class*='st-key-label_'] input", t: ".st-key-panel [class*='st-key-note_'] input", c: ".st-key-panel [class*='st-key-reason_'] input" };
 
 const DRAWING_MS = 50;
 
 function isDeskKey(event) {
-  return event.key.toLowerCase() in KEYS || /^[1-9]$/.test(event.key);
+  return event.key.toLowerCase() in KEYS || event.key.toLowerCase() === "g" || /^[1-9]$/.test(event.key);
 }
 
 function buttonFor(event) {
-  const action = KEYS[event.key.toLowerCase()];
+  const key = event.key.toLowerCase();
+  const action = KEYS[key];
   if (action) return document.querySelector(`[class*="st-key-desk_${action}_"] button, .st-key-desk_${action} button`);
-  return /^[1-9]$/.test(event.key) ? document.querySelector(`.mv-palette [data-digit="${event.key}"]`) : null;
+  if (key === "g") return document.querySelector(".st-key-next_case button");
+  return /^[1-9]$/.test(key) ? document.querySelector(`.mv-palette [data-digit="${key}"]`) : null;
 }
 
 function rememberReader(root, data, send) {
@@ -29,10 +33,19 @@ function rememberReader(root, data, send) {
   root.dataset.reader = data.reader;
 }
 
-// Enter ends typing a name or a note; from then on keys decide again.
+// Enter or Escape ends typing a name or a note; from then on keys decide again.
 function leaveField(event) {
-  if (event.key !== "Enter" || event.target.tagName !== "INPUT" || event.target.role === "combobox") return;
+  if (!["Enter", "Escape"].includes(event.key) || event.target.tagName !== "INPUT") return;
+  const isChoice = event.target.role === "combobox";
+  if (isChoice && event.target.getAttribute("aria-expanded") === "true") return;
   if (event.target.closest(".st-key-reader_bar, .st-key-panel")) setTimeout(() => event.target.blur(), 0);
+}
+
+function goToField(event) {
+  const field = document.querySelector(FIELDS[event.key.toLowerCase()] ?? "none");
+  if (!field) return;
+  event.preventDefault();
+  field.focus();
 }
 
 function shownFinding() {
@@ -52,13 +65,36 @@ function press(root, event, about, patience) {
   button.click();
 }
 
+function switchTheme() {
+  const now = document.documentElement.dataset.theme === "light" ? "dark" : "light";
+  localStorage.setItem(THEME_KEY, now);
+  location.reload();
+}
+
+function buildDesk(root) {
+  root.help = helpDialog();
+  const theme = make("button", "mv-tool mv-icon", "◐");
+  theme.title = "Light or dark";
+  theme.setAttribute("aria-label", "Switch between light and dark");
+  theme.addEventListener("click", switchTheme);
+  const help = make("button", "mv-tool mv-icon", "?");
+  help.title = "All keys (?)";
+  help.setAttribute("aria-label", "Show all keys");
+  help.addEventListener("click", () => root.help.showModal());
+  root.replaceChildren(help, theme, root.help);
+}
+
 export default function ({ data, parentElement, setTriggerValue }) {
   const root = parentElement.querySelector(".mv-desk");
+  if (!root.help) buildDesk(root);
   rememberReader(root, data, setTriggerValue);
   root.dataset.turn = String(data.turn);
   const onKey = (event) => {
     leaveField(event);
-    if (isBareKey(event) && !event.repeat && isDeskKey(event)) press(root, event, shownFinding(), 60);
+    if (!isBareKey(event) || event.repeat || root.help.open) return;
+    if (event.key === "?") root.help.showModal();
+    else if (isDeskKey(event)) press(root, event, shownFinding(), 60);
+    else goToField(event);
   };
   document.addEventListener("keydown", onKey);
   return () => document.removeEventListener("keydown", onKey);

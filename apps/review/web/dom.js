@@ -1,7 +1,7 @@
 // Small pieces every component uses. All outside text goes in through textContent.
 
-const STATE_WORDS = { new: "new", accept: "accepted", reject: "rejected", unsure: "unsure", relabel: "relabelled" };
-const STATE_COLOURS = { new: "#f2b13c", accept: "#4cc38a", reject: "#8b95a3", unsure: "#b48cf2", relabel: "#4cb6e8" };
+const STATE_WORDS = { new: "new", accept: "accepted", reject: "rejected", unsure: "unsure", relabel: "relabelled", adjust: "moved", add: "added" };
+const STATE_COLOURS = { new: "#f2b13c", accept: "#4cc38a", reject: "#8b95a3", unsure: "#b48cf2", relabel: "#4cb6e8", adjust: "#4cc38a", add: "#4cc38a" };
 
 function make(tag, className, text) {
   const element = document.createElement(tag);

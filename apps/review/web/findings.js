@@ -66,13 +66,35 @@ function drawHistory(data) {
   for (const entry of data.history) {
     const item = make("li");
     item.append(make("span", "mv-when", localTime(entry.at)), make("span", "mv-what", `${entry.what} by ${entry.by}`));
+    const pace = [entry.reason, entry.seconds === null ? "" : `${entry.seconds.toFixed(1)} s`].filter(Boolean).join(", ");
+    if (pace) item.append(make("span", "mv-pace", pace));
     if (entry.note) item.append(make("q", "mv-note", entry.note));
     list.append(item);
   }
   return [make("h3", "mv-heading", "History"), list];
 }
 
-const PARTS = { card: drawCard, palette: drawPalette, list: drawList, history: drawHistory };
+function drawKnown(data) {
+  const box = make("details", "mv-known");
+  // Whether it is open is the reader's choice, not the finding's.
+  box.open = sessionStorage.getItem("medvit.known") === "open";
+  box.addEventListener("toggle", () => sessionStorage.setItem("medvit.known", box.open ? "open" : ""));
+  const count = data.signals.length;
+  box.append(make("summary", "mv-heading", count ? `Why this case, and how sure (${count})` : "Why this case, and how sure"));
+  for (const [name, value, reason] of data.signals) {
+    const signal = make("p", "mv-signal");
+    signal.append(make("strong", "", `${name} ${value}`), make("span", "", reason));
+    box.append(signal);
+  }
+  if (!count) box.append(make("p", "mv-empty", "No queue asked for this case: it comes in the order of the worklist."));
+  const facts = make("dl", "mv-facts");
+  facts.append(...data.facts.map(([name, value]) => factRow(name, value)));
+  facts.append(...data.said.map(([reader, word]) => factRow(reader, word)));
+  box.append(facts);
+  return [box];
+}
+
+const PARTS = { card: drawCard, palette: drawPalette, list: drawList, history: drawHistory, known: drawKnown };
 
 function keepInView(root) {
   const current = root.querySelector(".mv-row[aria-current=true]");

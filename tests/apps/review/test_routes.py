@@ -12,11 +12,13 @@ from starlette.applications import Starlette
 from starlette.testclient import TestClient
 
 from apps.review.access import TOKEN
-from apps.review.routes import BASE, ROUTES
+from apps.review.answering import BASE
+from apps.review.routes import ROUTES
 from medvit.io.readers import open_volume
 from tests.apps.review.conftest import CT_ID, IMAGE_ID, LOST_ID, Practice
 from tests.make.dicom import truncate
 from tests.make.models import DEFECT
+from tests.make.raster import grey, write_image
 
 
 @pytest.fixture
@@ -28,7 +30,8 @@ def client() -> TestClient:
 def _fresh() -> None:
     from apps.review import pictures
 
-    for cached in (pictures.image_png, pictures.heat_png, pictures._pixels, pictures._model):
+    pictures.SHELF.forget()
+    for cached in (pictures.heat_png, pictures._model):
         cached.cache_clear()
 
 
@@ -45,11 +48,33 @@ def test_a_coronal_slice_is_sent_head_up(practice: Practice, client: TestClient)
     np.testing.assert_array_equal(sent, open_volume(practice.ct).read_all()[::-1, 30])
 
 
-def test_an_image_is_sent_with_its_own_size(practice: Practice, client: TestClient) -> None:
+def test_an_image_is_sent_in_tiles(practice: Practice, client: TestClient) -> None:
     answer = client.get(f"{BASE}/{IMAGE_ID}/image")
-    assert Image.open(io.BytesIO(answer.content)).size == (64, 48)
-    assert answer.headers["x-image-width"] == "64"
-    assert practice.image.files[0].exists()
+    assert answer.json() == {"tile": 512, "levels": [[48, 64]]}
+    tile = client.get(f"{BASE}/{IMAGE_ID}/image/0/0/0")
+    np.testing.assert_array_equal(np.asarray(Image.open(io.BytesIO(tile.content))), grey(48, 64))
+    small = client.get(f"{BASE}/{IMAGE_ID}/thumbnail")
+    assert Image.open(io.BytesIO(small.content)).size == (64, 48)
+
+
+def test_a_large_image_is_cut_once_and_its_tiles_are_its_own(
+    practice: Practice, client: TestClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from apps.review import pictures
+
+    monkeypatch.setattr(pictures, "SMALL_PIXELS", 100)
+    pixels = grey(1100, 600)
+    write_image(practice.image.files[0], pixels)
+    answer = client.get(f"{BASE}/{IMAGE_ID}/image")
+    while answer.status_code == 202:
+        assert answer.json() == {"share": 0.0}
+        answer = client.get(f"{BASE}/{IMAGE_ID}/image")
+    assert answer.json()["levels"] == [[1100, 600], [550, 300], [275, 150]]
+    tile = client.get(f"{BASE}/{IMAGE_ID}/image/0/2/1")
+    shown = np.asarray(Image.open(io.BytesIO(tile.content)))
+    np.testing.assert_array_equal(shown, pixels[1024:, 512:])
+    assert client.get(f"{BASE}/{IMAGE_ID}/image/0/3/0").status_code == 404
+    assert client.get(f"{BASE}/{IMAGE_ID}/image/9/0/0").status_code == 404
 
 
 def test_the_heat_map_comes_from_the_model_of_the_finding(
