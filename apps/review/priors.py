@@ -9,11 +9,13 @@ from typing import Any
 
 import pydicom
 
-from apps.review.access import case_of
+from apps.review.access import case_of, provider
+from apps.review.names import shown_name
 from medvit.errors import ReadError
 from medvit.io.case import Case
 from medvit.io.dicom.header import read_header
 from medvit.io.dicom.values import PARSE_ERRORS
+from medvit.store.roles import Actor
 from medvit.store.rows import CaseFilter, CaseRow
 from medvit.store.store import Store
 
@@ -58,7 +60,9 @@ def find_others(store: Store, case: Case, *, text: str = "") -> list[OtherScan]:
     """
     found: dict[str, CaseRow] = {}
     for wanted in [text] if text else _folders_of(case):
-        rows, _ = store.list_cases(CaseFilter(text=wanted, kind="ct"), limit=MOST_READ)
+        names = not text or provider() is None
+        sought = CaseFilter(text=wanted, kind="ct", names=names)
+        rows, _ = store.list_cases(sought, limit=MOST_READ)
         found |= {row.case_id: row for row in rows if row.verdict in READABLE}
     found.pop(case.case_id, None)
     patient, day = patient_of(case), study_day(case)
@@ -94,7 +98,9 @@ def _other(row: CaseRow, patient: str, day: date | None) -> OtherScan:
     same = bool(patient) and patient_of(case) == patient
     then = study_day(case) if same and day is not None else None
     days = None if then is None or day is None else (then - day).days
-    return OtherScan(row.case_id, row.source, same, days)
+    # This address knows no roles: where readers sign in, it names no scan to anybody.
+    name = row.source if provider() is None else shown_name(row, Actor(""))
+    return OtherScan(row.case_id, name, same, days)
 
 
 def _rank(other: OtherScan) -> tuple[bool, bool, int, str]:
