@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
+import socket
 import subprocess
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
@@ -29,11 +32,25 @@ from tests.make.dicom import CtSeries, write_series
 from tests.make.models import CLASSES, DEFECT, register_untrained
 from tests.make.raster import grey, write_image
 
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, Page
+
 CT_ID, OTHER_CT_ID = "ct-01", "ct-02"
 CT_CASES = ((CT_ID, "chest"), (OTHER_CT_ID, "chest-2"))
 IMAGE_ID, REFUSED_ID, LOST_ID = "im-01", "im-02", "im-03"
 MARKUP = "<b>bold</b> ![x](http://outside.example/x.png) :smile: $x$"
 START_S = 180.0
+WAIT_MS = 45_000
+FLAGS = (
+    "--headless=new",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,7 +189,13 @@ class App:
     """The app as a process of its own."""
 
     def __init__(
-        self, workspace: Workspace, port: int, log: Path, *, store: str = "", auth: Path | None = None
+        self,
+        workspace: Workspace,
+        port: int,
+        log: Path,
+        *,
+        store: str = "",
+        auth: Path | None = None,
     ) -> None:
         self.url = f"http://127.0.0.1:{port}"
         self._log = log
@@ -202,3 +225,74 @@ class App:
         if self._process.poll() is None:
             self._process.send_signal(signal.SIGKILL)
         self._process.wait(10)
+
+
+@pytest.fixture(scope="module")
+def workspace(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
+    place = Workspace(tmp_path_factory.mktemp("workspace"))
+    register_untrained(place.models)
+    with Store.open(place.store_url) as store:
+        fill(place, store, tmp_path_factory.mktemp("source"))
+    return place
+
+
+@pytest.fixture(scope="module")
+def start(
+    workspace: Workspace, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Callable[[], App]]:
+    """Return a function that starts the app; all are killed at the end."""
+    apps: list[App] = []
+    log = tmp_path_factory.mktemp("log") / "app.log"
+
+    def begin() -> App:
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            port = probe.getsockname()[1]
+        apps.append(App(workspace, port, log))
+        return apps[-1].wait()
+
+    yield begin
+    for app in apps:
+        app.kill()
+
+
+@pytest.fixture(scope="module")
+def app(start: Callable[[], App]) -> App:
+    return start()
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    chromium = shutil.which("chromium") or shutil.which("chromium-browser")
+    try:
+        from playwright.sync_api import sync_playwright
+    except ImportError:
+        chromium = None
+    if chromium is None:
+        reason = "browser tests need the package playwright and the program chromium"
+        if os.environ.get("CI") == "true":
+            pytest.fail(reason)
+        pytest.skip(reason)
+    with sync_playwright() as play:
+        started = play.chromium.launch(executable_path=chromium, args=list(FLAGS))
+        yield started
+        started.close()
+
+
+@pytest.fixture
+def page(browser: Browser) -> Iterator[Page]:
+    """Return a tab of a browser without a past; nothing may leave this machine."""
+    context = browser.new_context(viewport={"width": 1400, "height": 900})
+    context.set_default_timeout(WAIT_MS)
+    tab = context.new_page()
+    faults: list[str] = []
+    tab.on("pageerror", lambda error: faults.append(str(error)))
+    tab.on("request", lambda request: _note_outsider(request.url, faults))
+    yield tab
+    context.close()
+    assert faults == []
+
+
+def _note_outsider(url: str, faults: list[str]) -> None:
+    if not url.startswith(("http://127.0.0.1:", "blob:", "data:", "ws://127.0.0.1:")):
+        faults.append(f"the page asked for {url}")

@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import os
-import shutil
-import socket
 import sqlite3
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from medvit.store.store import Store
 from medvit.workspace import Workspace
 from tests.apps.review.conftest import (
     CT_ID,
@@ -22,102 +18,19 @@ from tests.apps.review.conftest import (
     OTHER_CT_ID,
     REFUSED_ID,
     App,
-    fill,
 )
-from tests.make.models import CLASSES, register_untrained
+from tests.make.models import CLASSES
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser, Page
+    from playwright.sync_api import Page
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
-WAIT_MS = 45_000
-FLAGS = (
-    "--headless=new",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-)
 AXIAL, CORONAL, SAGITTAL = (
     f".mv-plane[data-plane={name}]" for name in ("axial", "coronal", "sagittal")
 )
 PICTURE = "plane => document.querySelector(plane + ' canvas').toDataURL()"
 SHOWN = "([plane, slice]) => document.querySelector(plane)?.dataset.slice === String(slice)"
-
-
-@pytest.fixture(scope="module")
-def workspace(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
-    place = Workspace(tmp_path_factory.mktemp("workspace"))
-    register_untrained(place.models)
-    with Store.open(place.store_url) as store:
-        fill(place, store, tmp_path_factory.mktemp("source"))
-    return place
-
-
-@pytest.fixture(scope="module")
-def start(
-    workspace: Workspace, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Callable[[], App]]:
-    """Return a function that starts the app; all are killed at the end."""
-    apps: list[App] = []
-    log = tmp_path_factory.mktemp("log") / "app.log"
-
-    def begin() -> App:
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            port = probe.getsockname()[1]
-        apps.append(App(workspace, port, log))
-        return apps[-1].wait()
-
-    yield begin
-    for app in apps:
-        app.kill()
-
-
-@pytest.fixture(scope="module")
-def app(start: Callable[[], App]) -> App:
-    return start()
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    chromium = shutil.which("chromium") or shutil.which("chromium-browser")
-    try:
-        from playwright.sync_api import sync_playwright
-    except ImportError:
-        chromium = None
-    if chromium is None:
-        reason = "browser tests need the package playwright and the program chromium"
-        if os.environ.get("CI") == "true":
-            pytest.fail(reason)
-        pytest.skip(reason)
-    with sync_playwright() as play:
-        started = play.chromium.launch(executable_path=chromium, args=list(FLAGS))
-        yield started
-        started.close()
-
-
-@pytest.fixture
-def page(browser: Browser) -> Iterator[Page]:
-    """Return a tab of a browser without a past; nothing may leave this machine."""
-    context = browser.new_context(viewport={"width": 1400, "height": 900})
-    context.set_default_timeout(WAIT_MS)
-    tab = context.new_page()
-    faults: list[str] = []
-    tab.on("pageerror", lambda error: faults.append(str(error)))
-    tab.on("request", lambda request: _note_outsider(request.url, faults))
-    yield tab
-    context.close()
-    assert faults == []
-
-
-def _note_outsider(url: str, faults: list[str]) -> None:
-    if not url.startswith(("http://127.0.0.1:", "blob:", "data:", "ws://127.0.0.1:")):
-        faults.append(f"the page asked for {url}")
 
 
 def decisions(workspace: Workspace, case_id: str) -> list[tuple[Any, ...]]:
