@@ -210,7 +210,7 @@ def weigh(evidence: Evidence, *, holds_rare: bool, learned_recall: float) -> Ver
             "promote", (*gains, f"not worse on {primary.name} and on every part"), better
         )
     if not gains:
-        doubts.append(f"not surely better on {primary.name}: {told(primary)}{_too_few(primary)}")
+        doubts.insert(0, f"not surely better on {primary.name}: {told(primary)}{_too_few(primary)}")
     return Verdict("undecided", (*doubts, *gains), better)
 
 
@@ -266,16 +266,18 @@ def _worse(evidence: Evidence, *, holds_rare: bool) -> list[str]:
 
 
 def _doubts(evidence: Evidence, *, holds_rare: bool) -> list[str]:
-    doubts = []
-    for claim in (evidence.primary, *evidence.parts):
-        if claim.standing == "insufficient":
-            if holds_rare or claim is evidence.primary:
-                doubts.append(f"too few cases of {claim.name}: {claim.cases}")
-        elif claim.standing != "not worse":
-            doubts.append(
-                f"not shown to be less than {claim.margin:g} worse on {claim.name}: {told(claim)}"
-            )
-    return doubts
+    claims = (evidence.primary, *evidence.parts)
+    doubts = [
+        f"not shown to be less than {claim.margin:g} worse on {claim.name}: {told(claim)}"
+        for claim in claims
+        if claim.standing in {"unclear", "worse"}
+    ]
+    rare = [
+        f"{claim.name} ({claim.cases})"
+        for claim in claims
+        if claim.standing == "insufficient" and (holds_rare or claim is evidence.primary)
+    ]
+    return [*doubts, *([f"too few cases to judge {', '.join(rare)}"] if rare else [])]
 
 
 def _too_few(claim: Claim) -> str:

@@ -59,29 +59,27 @@ def verify(models: Path, reference: str | None = None, *, shipped: Path = SHIPPE
     ]
     if not chosen and reference:
         msg = f"there is no model {reference!r}"
-        names = ", ".join(sorted({known_as for known_as, _ in known})) or "none"
-        raise ModelError(msg, hint=f"known models: {names}")
+        offered = ", ".join(sorted({known_as for known_as, _ in known})) or "none"
+        raise ModelError(msg, hint=f"known models: {offered}")
     faults = [fault for known_as, folder in chosen for fault in _faults(known_as, folder)]
-    names_seen = {known_as.partition("@")[0] for known_as, _ in chosen}
-    names_seen |= set() if name else {file.parent.name for file in models.glob(f"*/{POINTER}")}
-    for each in sorted(names_seen):
-        faults += _of_production(models / each, {v for k, v in map(_split, known) if k == each})
+    versions: dict[str, set[str]] = {}
+    for known_as, _ in known:
+        own, _, number = known_as.partition("@")
+        versions.setdefault(own, set()).add(number)
+    names = {known_as.partition("@")[0] for known_as, _ in chosen}
+    names |= set() if name else {file.parent.name for file in models.glob(f"*/{POINTER}")}
+    for each in sorted(names):
+        faults += _of_production(models / each, versions.get(each, set()))
     return Checked(tuple(known_as for known_as, _ in chosen), tuple(faults))
 
 
-def _split(reference: str | tuple[str, Path]) -> tuple[str, str]:
-    text = reference if isinstance(reference, str) else reference[0]
-    name, _, version = text.partition("@")
-    return name, version
-
-
 def _faults(known_as: str, folder: Path) -> Iterator[Fault]:
-    expected = {}
+    expected, sums = {}, folder / SUMS_FILE
     try:
         expected[WEIGHTS_FILE] = read_card(folder).weights_sha256
     except ModelError as error:
-        yield Fault(known_as, folder / CARD_FILE, error.message)
-    sums = folder / SUMS_FILE
+        if not sums.is_file():
+            yield Fault(known_as, folder / CARD_FILE, error.message)
     if sums.is_file():
         lines = [line.split("  ", 1) for line in sums.read_text(encoding="utf-8").splitlines()]
         if any(len(line) != 2 for line in lines):

@@ -22,7 +22,7 @@ class Leaks:
 
     Attributes:
         found: A sentence for each model that saw frozen cases, or others of their groups.
-        unknown: A sentence for each model of which that cannot be told.
+        unknown: A sentence on models of which that cannot be told; empty if there are none.
     """
 
     found: tuple[str, ...]
@@ -37,14 +37,12 @@ def find_leaks(frozen: FrozenCases, versions: Sequence[ModelVersion]) -> Leaks:
         ReadError: If an image cannot be decoded.
     """
     lines = {version.reference: lineage_of(version) for version in versions}
-    unknown = [
-        f"{reference}: whether it was trained on frozen cases is not known, for "
-        f"{', '.join(line.unknown)} does not tell what it saw"
-        for reference, line in lines.items()
-        if line.unknown
-    ]
+    silent = dict.fromkeys(name for line in lines.values() for name in line.unknown)
+    unknown: tuple[str, ...] = ()
+    if silent:
+        unknown = (f"not known to have been trained on other cases alone: {', '.join(silent)}",)
     if not any(line.seen.cases or line.seen.groups for line in lines.values()):
-        return Leaks((), tuple(unknown))
+        return Leaks((), unknown)
     marks = _case_marks(frozen)
     groups = {mark_of(group): group for group in sorted(set(frozen.named_groups))}
     found = []
@@ -61,7 +59,7 @@ def find_leaks(frozen: FrozenCases, versions: Sequence[ModelVersion]) -> Leaks:
                 f"{reference} was trained on other cases of {len(shared)} frozen groups: "
                 f"{_named(shared)}"
             )
-    return Leaks(tuple(found), tuple(unknown))
+    return Leaks(tuple(found), unknown)
 
 
 def _case_marks(frozen: FrozenCases) -> list[tuple[str, str]]:
