@@ -7,6 +7,7 @@ from typing import Literal, Self, get_args
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from pipelines.config import Settings, hint
+from pipelines.noise_config import Noise, refused_beside
 from pipelines.training_config import ImageData, Training, Views
 
 ImageBackbone = Literal[
@@ -29,6 +30,9 @@ class ClassifyData(ImageData):
     """`data`: which images, at which size, grey or in colour."""
 
     channels: Literal["grey", "colour"] = "grey"
+    classes: tuple[str, ...] = Field(
+        (), description="all there may be; a label that is not among them is refused"
+    )
 
 
 class ClassifierModel(Settings):
@@ -84,12 +88,33 @@ class Loss(Settings):
         "logit_adjustment",
     ] = "logit_adjustment"
     label_smoothing: float = Field(0.05, ge=0, lt=1)
+    post_hoc_tau: float = Field(
+        0.0, ge=0, le=4, description="times the log prior off the logits, once training is over"
+    )
+
+    @model_validator(mode="after")
+    def _correct_once(self) -> Self:
+        if self.post_hoc_tau > 0 and self.name in CORRECTING_LOSSES:
+            msg = (
+                f"loss.name={self.name} and loss.post_hoc_tau={self.post_hoc_tau} both correct for "
+                "class frequencies, which favours rare classes twice; set post_hoc_tau=0 or "
+                "loss.name=cross_entropy"
+            )
+            raise ValueError(msg)
+        return self
 
 
 class SamplerChoice(Settings):
     """`sampler`: how often each class is shown."""
 
     name: Literal["none", "balanced", "square_root", "progressive"] = "none"
+
+
+class Decoupled(Settings):
+    """`decoupled`: the head alone is learnt anew at the end, classes shown alike."""
+
+    epochs: int = Field(0, ge=0, description="0: not at all")
+    lr: float = Field(1e-3, gt=0)
 
 
 class Tuning(Settings):
@@ -142,6 +167,8 @@ class ClassifyConfig(Settings):
     tuning: Tuning = Tuning()
     mixing: Mixing = Mixing()
     views: Views = Views(side_px=112, min_area=0.6)
+    noise: Noise = Noise()
+    decoupled: Decoupled = Decoupled()
 
     @field_validator("sampler")
     @classmethod
@@ -152,6 +179,12 @@ class ClassifyConfig(Settings):
                 f"loss.name={loss.name} and sampler.name={sampler.name} both correct for class "
                 "frequencies, which favours rare classes twice; set sampler.name=none or "
                 "loss.name=cross_entropy"
+            )
+            raise ValueError(msg)
+        if loss is not None and loss.post_hoc_tau > 0 and sampler.name != "none":
+            msg = (
+                f"loss.post_hoc_tau={loss.post_hoc_tau} and sampler.name={sampler.name} both "
+                "correct for class frequencies; set one of them only"
             )
             raise ValueError(msg)
         return sampler
@@ -167,3 +200,42 @@ class ClassifyConfig(Settings):
             )
             raise ValueError(msg)
         return tuning
+
+    @field_validator("noise")
+    @classmethod
+    def _fits_the_rest(cls, noise: Noise, info: ValidationInfo) -> Noise:
+        if reason := refused_beside(noise, info):
+            raise ValueError(reason)
+        return noise
+
+    @field_validator("decoupled")
+    @classmethod
+    def _corrects_alone(cls, decoupled: Decoupled, info: ValidationInfo) -> Decoupled:
+        if not decoupled.epochs or not {"loss", "sampler", "noise", "tuning"} <= {*info.data}:
+            return decoupled
+        loss, sampler, noise = (info.data[key] for key in ("loss", "sampler", "noise"))
+        others = [
+            f"loss.name={loss.name}" if loss.name in CORRECTING_LOSSES else "",
+            f"loss.post_hoc_tau={loss.post_hoc_tau}" if loss.post_hoc_tau else "",
+            f"sampler.name={sampler.name}" if sampler.name != "none" else "",
+        ]
+        if found := " and ".join(filter(None, others)):
+            msg = (
+                f"{found} and decoupled.epochs={decoupled.epochs} both correct for class "
+                "frequencies, which favours rare classes twice; set decoupled.epochs=0, or "
+                "loss.name=cross_entropy and sampler.name=none"
+            )
+            raise ValueError(msg)
+        if noise.method != "none":
+            msg = (
+                f"decoupled.epochs={decoupled.epochs} would learn the head from all labels, also "
+                f"those that noise.method={noise.method} left out; set decoupled.epochs=0"
+            )
+            raise ValueError(msg)
+        if info.data["tuning"].method == "prototype" or info.data["tuning"].keep_classes:
+            msg = (
+                "decoupled.epochs is for a head that was trained; tuning.method=prototype or "
+                "tuning.keep_classes computes it"
+            )
+            raise ValueError(msg)
+        return decoupled

@@ -97,9 +97,19 @@ def register(
 
 
 def close_run(
-    folder: Path, config: BaseModel, *, card: ModelCard, result: FitResult, counts: dict[str, int]
+    folder: Path,
+    config: BaseModel,
+    *,
+    card: ModelCard,
+    result: FitResult,
+    counts: dict[str, int],
+    more: dict[str, Any] | None = None,
 ) -> dict[str, Any]:
-    """Write `run.json`, and return the answer of the command."""
+    """Write `run.json`, and return the answer of the command.
+
+    Args:
+        more: What else the record is to hold, such as `noise`.
+    """
     record = {
         "settings": config.model_dump(mode="json"),
         "model": card.reference,
@@ -112,6 +122,8 @@ def close_run(
         "predicted_peak_mb": None,
         "measured_peak_mb": round(peak_rss_mb(), 1),
         "failures": [],
+        "metrics": card.metrics,
+        **(more or {}),
     }
     write_run_record(folder, record)
     return {"run": str(folder), "model": card.reference, "metrics": card.metrics}

@@ -172,16 +172,17 @@ def fit_temperature(logits: Tensor, labels: Tensor) -> float:
 
     Args:
         logits: Shape (n, k), from images not trained on.
-        labels: Class indices (n,).
+        labels: Class indices (n,), or class shares (n, k).
     """
     log_t = torch.zeros((), dtype=torch.float64, requires_grad=True)
     scores = logits.double()
+    wanted = labels.double() if labels.ndim == 2 else labels
     optimizer = torch.optim.LBFGS([log_t], max_iter=100, line_search_fn="strong_wolfe")
 
     def closure() -> Tensor:
         optimizer.zero_grad()
         bounded = log_t.clamp(-LOG_TEMPERATURE_BOUND, LOG_TEMPERATURE_BOUND)
-        loss = F.cross_entropy(scores / bounded.exp(), labels)
+        loss = F.cross_entropy(scores / bounded.exp(), wanted)
         loss.backward()  # type: ignore[no-untyped-call]
         return loss
 

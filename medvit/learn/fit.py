@@ -21,6 +21,7 @@ from lightning.pytorch.loggers import TensorBoardLogger
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
+from medvit.errors import ConfigError
 from medvit.learn.metrics_table import MetricsTable
 from medvit.learn.weight_average import WeightAverage
 
@@ -147,6 +148,9 @@ def fit(
         folder: Receives `checkpoints/last.ckpt`, `metrics.csv` and TensorBoard events.
         progress: Called after each epoch; not when several devices train.
         observers: Callbacks that look on.
+
+    Raises:
+        ConfigError: If a loss is not finite; the weights of the last whole epoch stay saved.
     """
     if len(batches) < settings.devices:
         msg = f"a training needs at least one batch an epoch, got 0 (batch {batches.batch_size})"
@@ -214,10 +218,23 @@ class _Task(LightningModule):
         del batch_index
         found: Tensor | Mapping[str, Tensor] = self.objective(batch)
         parts = found if isinstance(found, Mapping) else {"loss": found}
+        self._check(parts["loss"])
         seen = {name: value.detach().float() for name, value in parts.items()}
         together = self.fit_settings.devices > 1
         self.log_dict(seen, on_step=False, on_epoch=True, batch_size=1, sync_dist=together)
         return parts["loss"]
+
+    def _check(self, loss: Tensor) -> None:
+        """Stop before a loss that is no number spoils the weights; float16 skips such steps."""
+        if self.fit_settings.precision == "16-mixed" or bool(torch.isfinite(loss)):
+            return
+        epoch, step = self.trainer.current_epoch + 1, self.trainer.global_step + 1
+        rate = max(float(group["lr"]) for group in self.trainer.optimizers[0].param_groups)
+        msg = (
+            f"the loss is {float(loss):g} in epoch {epoch}, step {step}, at a learning rate of "
+            f"{rate:.3g}; the training was stopped"
+        )
+        raise ConfigError(msg, hint="lower train.lr, or raise train.warmup_epochs")
 
     def configure_optimizers(self) -> Any:
         """Return AdamW with a schedule that is counted in steps."""

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
 from medvit.metrics.calibration import expected_calibration_error
+from medvit.metrics.class_groups import by_frequency
 from medvit.metrics.classification import bootstrap_classification, score_classification
 
 
@@ -44,6 +45,8 @@ class LabelFigures:
         groups: How many groups of images were drawn from.
         rounds: Draws of the bootstrap.
         seed: Seed of the draws.
+        by_frequency: Of classes with many, medium and few training images; empty where the
+            training is not known.
     """
 
     images: Sequence[JudgedImage]
@@ -54,6 +57,7 @@ class LabelFigures:
     groups: int
     rounds: int
     seed: int
+    by_frequency: dict[str, dict[str, Any]] = field(default_factory=dict)
 
     def answer(self) -> dict[str, Any]:
         """Return the figures of the contract, and more, as plain values."""
@@ -66,11 +70,21 @@ class LabelFigures:
             "n_groups": self.groups,
             "rounds": self.rounds,
             "seed": self.seed,
+            "by_frequency": self.by_frequency,
         }
 
 
-def measure_labels(images: Sequence[JudgedImage], *, rounds: int, seed: int) -> LabelFigures:
+def measure_labels(
+    images: Sequence[JudgedImage],
+    *,
+    rounds: int,
+    seed: int,
+    train_counts: Mapping[str, float] | None = None,
+) -> LabelFigures:
     """Return figures with intervals; the same images, rounds and seed give the same figures.
+
+    Args:
+        train_counts: Images of each class that were trained on, if that is known.
 
     Raises:
         ValueError: If there is no image.
@@ -80,10 +94,11 @@ def measure_labels(images: Sequence[JudgedImage], *, rounds: int, seed: int) -> 
     classes = tuple(sorted({*truth, *predicted}))
     groups = [image.group for image in images]
     correct = np.equal(truth, predicted)
+    scores = score_classification(truth, predicted, classes=classes)
     return LabelFigures(
         images=images,
         classes=classes,
-        scores=score_classification(truth, predicted, classes=classes),
+        scores=scores,
         intervals=bootstrap_classification(
             truth, predicted, groups=groups, rng=np.random.default_rng(seed), rounds=rounds
         ),
@@ -93,4 +108,5 @@ def measure_labels(images: Sequence[JudgedImage], *, rounds: int, seed: int) -> 
         groups=len(set(groups)),
         rounds=rounds,
         seed=seed,
+        by_frequency=by_frequency(scores["per_class"], train_counts) if train_counts else {},
     )

@@ -61,6 +61,7 @@ def classification_page(
                 [_class_row(name, row) for name, row in scores["per_class"].items()],
             ),
         ),
+        _by_frequency(figures),
         _wrong(figures),
         section(
             "How this was made",
@@ -105,6 +106,20 @@ def _tiles(figures: LabelFigures) -> Html:
         (f"{figures.ece:.3f}", "calibration error"),
         (f"{figures.scores['n']:,}", "images"),
         (f"{figures.groups:,}", "groups"),
+    )
+
+
+def _by_frequency(figures: LabelFigures) -> Html | None:
+    if not figures.by_frequency:
+        return None
+    rows = [
+        (name, f"{row['recall']:.3f}", row["n"], ", ".join(row["classes"]))
+        for name, row in figures.by_frequency.items()
+    ]
+    return section(
+        "Frequent and rare classes",
+        "Mean recall of classes with more than 100, 20 to 100, and less than 20 training images.",
+        figure_table(("training images", "recall", "images", "classes"), rows),
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -51,7 +52,12 @@ def run_classification(settings: ClassificationSettings, *, workspace: Workspace
     predicted = {each.path: each for each in read_labels(settings.predictions)}
     manifest = read_manifest(settings.manifest)
     images, notes = _pairs(settings, manifest, predicted)
-    figures = measure_labels(images, rounds=settings.rounds, seed=settings.seed)
+    figures = measure_labels(
+        images,
+        rounds=settings.rounds,
+        seed=settings.seed,
+        train_counts=training_counts(manifest),
+    )
     above = heading(f"Labels of {settings.predictions.name}", notes)
     files = [("Predictions", settings.predictions.name), ("Manifest", settings.manifest.name)]
     return keep(
@@ -84,6 +90,12 @@ def true_label(manifest: Manifest, row: ManifestRow) -> str:
     if row.label or not row.soft:
         return row.label
     return manifest.soft_classes[row.soft.index(max(row.soft))]
+
+
+def training_counts(manifest: Manifest) -> dict[str, float]:
+    """Return the labelled images of each class in split train."""
+    labels = [true_label(manifest, row) for row in manifest.of("train")]
+    return dict(Counter(label for label in labels if label))
 
 
 def judged(row: ManifestRow, label: str, predicted: str, probability: float) -> JudgedImage:

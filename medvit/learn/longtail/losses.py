@@ -109,3 +109,20 @@ def adjust_after_training(logits: Tensor, counts: Tensor, *, tau: float = 1.0) -
     """
     check_counts(counts)
     return logits - tau * torch.log(counts.float() / counts.sum()).to(logits)
+
+
+@torch.no_grad()
+def adjust_bias(head: nn.Module, counts: Tensor, *, tau: float = 1.0) -> None:
+    """Correct a plainly trained linear head for the class priors, in place.
+
+    `adjust_after_training` as a part of the weights: the bias of each class loses
+    `tau log prior`, so that whatever runs the model needs to know nothing of it.
+
+    Raises:
+        ValueError: If the head has no bias of as many classes.
+    """
+    bias = getattr(head, "bias", None)
+    if not isinstance(bias, Tensor) or bias.shape != counts.shape:
+        msg = f"a head with a bias of {len(counts)} classes is needed, got {type(head).__name__}"
+        raise ValueError(msg)
+    bias.copy_(adjust_after_training(bias, counts, tau=tau))

@@ -6,17 +6,25 @@ other, right labels are refined, wrong ones are guessed, and all are mixed.
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
+from medvit.learn.noise.co_teaching import easy_ones, mean_of
 from medvit.learn.noise.loss_mixture import clean_probabilities
+from medvit.learn.noise.two_nets import NoisyLabels, Pair, TwoNets
+from medvit.learn.tuning.frozen import rest_frozen
+
+logger = logging.getLogger(__name__)
 
 LEAST_RIGHT = 0.5
 """Probability from which a label is taken as right."""
+
+JUST_RIGHT = 0.51
+"""What is thought of a label at least that is kept for the quota of its class."""
 
 UNLABELLED_WEIGHTS = ((0.35, 0.0), (0.85, 25.0), (1.0, 50.0))
 """Largest noise rate and the weight of guessed labels up to it, from the paper's appendix for
@@ -54,14 +62,15 @@ def unlabelled_weight_for(noise_rate: float) -> float:
     return next(weight for most, weight in UNLABELLED_WEIGHTS if noise_rate <= most)
 
 
-class DivideMix(nn.Module):
+class DivideMix(TwoNets):
     """The loss of a batch under two networks that divide the images for each other.
 
+    Of each class at least half of what should be right is taken as right, the smallest
+    losses first: a rare class has large losses because it is rare.
+
     Args:
-        nets: Two networks of the same form and different weights.
-        prior: Share of each class (k,), that mean predictions are held to; the true one, not
-            a uniform one, where classes are of unequal size.
-        images: Number of training images.
+        pair: The networks.
+        noisy: The labels; mean predictions are held to their prior.
         settings: How to divide and mix.
     """
 
@@ -69,51 +78,48 @@ class DivideMix(nn.Module):
     clean: Tensor
 
     def __init__(
-        self,
-        nets: tuple[nn.Module, nn.Module],
-        *,
-        prior: Tensor,
-        images: int,
-        settings: MixSettings | None = None,
+        self, pair: Pair, noisy: NoisyLabels, *, settings: MixSettings | None = None
     ) -> None:
-        super().__init__()
-        self.nets = nn.ModuleList(nets)
+        super().__init__(pair, noisy)
         self.settings = settings or MixSettings()
-        self.register_buffer("prior", prior.float() / prior.sum())
+        self.register_buffer("prior", noisy.prior.float(), persistent=False)
         # What each network thinks of each label: 1 is right.
-        self.register_buffer("clean", torch.ones(2, images), persistent=False)
-        self.epoch = 0
+        self.register_buffer("clean", torch.ones(2, len(noisy.labels)), persistent=False)
+        self.found = (False, False)
 
     @property
-    def net(self) -> nn.Module:
-        """The network that is kept: the first."""
-        return self.nets[0]
-
-    @property
-    def divides(self) -> bool:
-        """Whether the warm-up is over."""
+    def asks_losses(self) -> bool:
+        """Whether the warm-up is over, so that images are divided."""
         return self.epoch >= self.settings.warm_up
 
-    def begin_epoch(self, epoch: int, losses: Tensor | None = None) -> tuple[bool, bool]:
+    def begin_epoch(self, epoch: int, losses: Tensor | None = None) -> None:
         """Say which epoch begins, from 0, and divide the images when the warm-up is over.
+
+        `found` says afterwards whether each network found two kinds of losses; where it did
+        not, all labels are taken as right in this epoch.
 
         Args:
             losses: (2, n) cross entropy of each image under each network in evaluation mode.
-
-        Returns:
-            Whether each network found two kinds of losses; where it did not, all labels are
-            taken as right in this epoch.
         """
         self.epoch = epoch
         self.clean.fill_(1.0)
         found = [False, False]
-        if self.divides and losses is not None:
-            for number, row in enumerate(losses.double().cpu().numpy()):
-                clean = clean_probabilities(row)
-                if clean is not None and 0 < (clean > LEAST_RIGHT).sum() < len(clean):
+        if self.asks_losses and losses is not None:
+            for number, row in enumerate(losses.cpu()):
+                clean = clean_probabilities(row.double().numpy())
+                if clean is not None and bool((clean > LEAST_RIGHT).any()):
                     found[number] = True
-                    self.clean[number] = torch.from_numpy(clean.astype(np.float32))
-        return found[0], found[1]
+                    divided = torch.from_numpy(clean).float()
+                    self.clean[number] = self._with_quota(divided, row).to(self.clean)
+        self.found = (found[0], found[1])
+        if self.asks_losses and not all(found):
+            logger.info("epoch %d: losses have one bump, all labels are taken as right", epoch)
+
+    def _with_quota(self, clean: Tensor, losses: Tensor) -> Tensor:
+        """Return what is thought of labels, so that no class is left without right ones."""
+        labels = self.noisy.labels
+        easy = easy_ones(losses, labels, shares=(1 - self.noisy.wrong_shares) / 2)
+        return torch.where(easy, clean.clamp_min(JUST_RIGHT), clean)
 
     def forward(self, batch: tuple[Tensor, Tensor, Tensor, Tensor]) -> dict[str, Tensor]:
         """Return `loss`, the sum of both networks, and `right`, the share taken as right.
@@ -123,15 +129,14 @@ class DivideMix(nn.Module):
                 of each image among all (n,).
         """
         first, second, targets, places = batch
-        if not self.divides:
-            loss = sum(
-                (self._warm_up(net, first, targets) for net in self.nets), first.new_zeros(())
-            )
-            return {"loss": loss, "right": loss.new_ones(())}
+        if not self.asks_losses:
+            warm = [self._warm_up(net, first, targets) for net in self.nets]
+            return {"loss": warm[0] + warm[1], "right": warm[0].new_ones(())}
         views = (first, second)
         with torch.no_grad():
             seen = [self._mean_prediction(net, views) for net in self.nets]
         hot = F.one_hot(targets, len(self.prior)).float()
+        guessed = sharpen((seen[0] + seen[1]) / 2, self.settings.temperature)
         losses = []
         for number, net in enumerate(self.nets):
             clean = self.clean[1 - number, places]
@@ -139,7 +144,6 @@ class DivideMix(nn.Module):
                 clean[:, None] * hot + (1 - clean[:, None]) * seen[number],
                 self.settings.temperature,
             )
-            guessed = sharpen((seen[0] + seen[1]) / 2, self.settings.temperature)
             is_right = clean > LEAST_RIGHT
             labels = torch.where(is_right[:, None], refined, guessed)
             losses.append(self._mixed(net, views, labels, is_right))
@@ -147,8 +151,8 @@ class DivideMix(nn.Module):
         return {"loss": losses[0] + losses[1], "right": right}
 
     def _warm_up(self, net: nn.Module, images: Tensor, targets: Tensor) -> Tensor:
-        logits = net(images).float()
-        loss = F.cross_entropy(logits, targets)
+        logits = net(images).float() + self.shift
+        loss = F.cross_entropy(logits, targets, label_smoothing=self.noisy.smoothing)
         if self.settings.penalise_confidence:
             p = logits.softmax(1)
             loss = loss + (p * p.clamp_min(1e-8).log()).sum(1).mean()
@@ -156,33 +160,35 @@ class DivideMix(nn.Module):
 
     def _mean_prediction(self, net: nn.Module, views: tuple[Tensor, Tensor]) -> Tensor:
         """Return the mean probabilities (n, k) of two views, without dropout."""
-        was_training = net.training
         net.eval()
-        p: Tensor = (net(views[0]).float().softmax(1) + net(views[1]).float().softmax(1)) / 2
-        net.train(was_training)
-        return p
+        first, second = ((net(view).float() + self.shift).softmax(1) for view in views)
+        net.train()
+        rest_frozen(self)
+        mean: Tensor = (first + second) / 2
+        return mean
 
     def _mixed(
         self, net: nn.Module, views: tuple[Tensor, Tensor], labels: Tensor, is_right: Tensor
     ) -> Tensor:
-        """Return MixMatch's loss over both views of all images."""
+        """Return MixMatch's loss over all images.
+
+        The first view of each image is mixed with the second of another. The paper learns from
+        both views of each, which costs half as much again as all of this.
+        """
         settings = self.settings
-        x, y = torch.cat(views), torch.cat([labels, labels])
-        right = torch.cat([is_right, is_right])
+        first, second = views
         beta = torch.distributions.Beta(settings.alpha, settings.alpha).sample()
-        share = torch.maximum(beta, 1 - beta).to(x)
-        other = torch.randperm(len(x), device=x.device)
-        logits = net(share * x + (1 - share) * x[other]).float()
-        wanted = share * y + (1 - share) * y[other]
+        share = torch.maximum(beta, 1 - beta).to(first)
+        other = torch.randperm(len(first)).to(first.device)
+        logits = net(share * first + (1 - share) * second[other]).float() + self.shift
+        wanted = share * labels + (1 - share) * labels[other]
         p = logits.softmax(1)
-        loss: Tensor = logits.new_zeros(())
-        if bool(right.any()):
-            loss = -(wanted * logits.log_softmax(1)).sum(1)[right].mean()
+        loss: Tensor = mean_of(-(wanted * logits.log_softmax(1)).sum(1), is_right)
         weight = settings.unlabelled_weight * self._ramped()
-        if weight > 0 and bool((~right).any()):
-            loss = loss + weight * (p - wanted).square()[~right].mean()
-        mean = p.mean(0)
-        held: Tensor = (self.prior * (self.prior / mean.clamp_min(1e-8)).log()).sum()
+        if weight > 0:
+            loss = loss + weight * mean_of((p - wanted).square().mean(1), ~is_right)
+        mean: Tensor = p.mean(0)
+        held = (self.prior * (self.prior / mean.clamp_min(1e-8)).log()).sum()
         return loss + held
 
     def _ramped(self) -> float:
