@@ -117,7 +117,7 @@ def _grow(
     """Append a row for each new class; each bias is set on reviewed images of the others."""
     if not new:
         return
-    from medvit.learn.tuning.new_class import add_class
+    from medvit.learn.tuning.novel_class import add_novel_class
 
     features = predict_features(net, lessons.train.images)
     labels = lessons.train.labels
@@ -127,13 +127,14 @@ def _grow(
     for number, name in enumerate(new, start=old):
         support: Tensor = features[labels == number]
         try:
-            net.head = add_class(net.head, support, held_out, most_moved=MOST_MOVED)
+            head = add_novel_class(net.head, support, held_out, most_moved=MOST_MOVED)
         except ValueError as error:
             msg = f"new class {name}: {error}"
             hint = "accept or relabel images of known classes as well, then retrain"
             raise InputError(msg, hint=hint) from error
         base = arguments.get("head") or {"kind": "linear"}
-        arguments["head"] = {"kind": "grown", "added": 1, "base": base}
+        net.head = head
+        arguments["head"] = {"kind": "novel", "means": len(head.old_means), "base": base}
         held_out = torch.cat([held_out, support])
     arguments["classes"] = len(lessons.classes)
 

@@ -105,7 +105,7 @@ def test_nodules_of_a_table_come_out_as_they_went_in(tmp_path: Path, workspace: 
     scans = tmp_path / "scans"
     scans.mkdir()
     voxels = np.full((20, 20, 20), -800, np.int16)
-    nib.save(nib.Nifti1Image(voxels, np.diag([-1, -1, 1, 1])), scans / "one.nii.gz")
+    nib.save(nib.Nifti1Image(voxels, np.diag([-1, -1, 1, 1])), scans / "one.nii.gz")  # type: ignore[no-untyped-call]
     table = scans / "annotations.csv"
     table.write_text(
         "seriesuid,coordX,coordY,coordZ,diameter_mm\none,3.5,4.25,5,6\n", encoding="utf-8"

@@ -7,6 +7,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from medvit.models.backbone import Backbone2d, Backbone3d
+from medvit.models.heads.novel import NovelHead
 from medvit.models.heads.prototype import CacheHead, CosineHead, GrownHead
 
 
@@ -52,7 +53,8 @@ def build_head(channels: int, *, classes: int, plan: dict[str, Any]) -> nn.Modul
 
     Args:
         plan: `kind` is linear, cosine (with `scale` if fixed), cache (with `keys` and
-            `base`) or grown (with `added` and `base`); `base` is a plan of its own.
+            `base`), grown (with `added` and `base`) or novel (with `means` and `base`);
+            `base` is a plan of its own.
 
     Raises:
         ValueError: If there is no such kind.
@@ -70,7 +72,10 @@ def build_head(channels: int, *, classes: int, plan: dict[str, Any]) -> nn.Modul
         old = classes - int(plan["added"])
         inner = build_head(channels, classes=old, plan=base)
         return GrownHead(inner, channels, old=old, added=plan["added"])
-    msg = f"a head is linear, cosine, cache or grown, got {kind!r}"
+    if kind == "novel":
+        inner = build_head(channels, classes=classes - 1, plan=base)
+        return NovelHead(inner, channels, old=classes - 1, means=plan["means"])
+    msg = f"a head is linear, cosine, cache, grown or novel, got {kind!r}"
     raise ValueError(msg)
 
 
