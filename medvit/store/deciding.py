@@ -66,13 +66,15 @@ def append(
     session.add(row)
     session.flush()
     case.touched_at = now
-    refresh(session, case, now=now)
-    return to_decision(row)
+    made = to_decision(row)
+    refresh(session, case, [*decisions, made], now=now)
+    return made
 
 
-def refresh(session: Session, case: CaseTable, *, now: datetime) -> None:
+def refresh(
+    session: Session, case: CaseTable, decisions: list[DecisionRow], *, now: datetime
+) -> None:
     """Write the columns and the signal of a case that follow from findings and decisions."""
-    decisions = queries.decisions_of(session, case.case_id)
     rows = rows_of_findings(case, queries.latest_findings(session, case), decisions)
     whole = fold(by_subject(decisions).get(None, []))
     case.n_findings = len(rows)

@@ -105,7 +105,7 @@ class Store(Database):
             case = locked(session, case_id)
             if case.run_id == run_id:
                 signals.refresh_uncertainty(session, result, now=now)
-            refresh(session, case, now=now)
+            refresh(session, case, queries.decisions_of(session, case_id), now=now)
 
     def list_cases(
         self, wanted: CaseFilter | None = None, *, limit: int = 50, offset: int = 0
