@@ -16,6 +16,9 @@ from medvit.errors import MedvitError
 from medvit.io.case import Case
 
 BASE = "/pixels"
+NAMES = secrets.token_urlsafe(24)
+"""Told to pages of readers who may see names of cases; names are sent to those who show it."""
+
 logger = logging.getLogger(__name__)
 
 
@@ -44,6 +47,11 @@ def _told(error: LookupError | MedvitError | OSError) -> Response:
     if isinstance(error, OSError):
         return refusal(f"the file cannot be read: {error.strerror or error}", 422)
     return refusal(str(error.args[0]) if error.args else "it is not there", 404)
+
+
+def may_see_names(request: Request) -> bool:
+    """Return whether a request comes from the page of a reader who may see names of cases."""
+    return secrets.compare_digest(request.headers.get("X-Medvit-Names", ""), NAMES)
 
 
 def refusal(message: str, status: int) -> Response:

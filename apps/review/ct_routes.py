@@ -9,7 +9,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from apps.review.access import open_store, scratch
-from apps.review.answering import BASE, case_asked_for, guarded
+from apps.review.answering import BASE, case_asked_for, guarded, may_see_names
 from apps.review.geometry import geometry_of
 from apps.review.planes import planes_of
 from apps.review.priors import find_others
@@ -74,7 +74,8 @@ def send_geometry(request: Request) -> Response:
 def send_others(request: Request) -> Response:
     """Send the scans that a case can be compared with; `text` in the query searches them."""
     case = case_asked_for(request)
-    found = find_others(open_store(), case, text=request.query_params.get("text", ""))
+    text, names = request.query_params.get("text", ""), may_see_names(request)
+    found = find_others(open_store(), case, text=text, names=names)
     rows = [other.as_data() for other in found]
     return JSONResponse({"others": rows}, headers={"Cache-Control": "no-store"})
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from apps.review import session
 from apps.review.access import case_of
+from apps.review.ahead import open_ahead
 from apps.review.classes import class_names
 from apps.review.ct_routes import open_pile
 from apps.review.items import Item, items_of
@@ -80,6 +81,7 @@ def lay_desk(store: Store, case: CaseRow) -> Desk:
     chosen = next((item for item in items if item.target == wanted), undecided)
     session.choose(case.case_id, chosen.target)
     follower = next_case(store, case)
+    open_ahead([follower] if follower else [])
     return Desk(
         case=case,
         items=items,

@@ -23,6 +23,9 @@ BEHAVIOUR: dict[str, str] = {
     "server.showEmailPrompt": "false",
 }
 
+FREED_AT_ONCE = {"MALLOC_MMAP_THRESHOLD_": "1048576", "MALLOC_ARENA_MAX": "2"}
+"""Lets glibc return the memory of slices to the system when they go, not keep it for later."""
+
 
 def app_command(port: int, host: str, auth: Path | None = None) -> list[str]:
     """Return the command line that serves the app until it is stopped.
@@ -51,6 +54,7 @@ def app_environment(
         "MEDVIT_WORKSPACE": str(workspace.resolve()),
         "MEDVIT_STORE": store,
         "MEDVIT_AUTH": str(auth.resolve()) if auth is not None else "",
+        **FREED_AT_ONCE,
     }
     return {**base, **own}
 

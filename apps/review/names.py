@@ -15,6 +15,11 @@ def shown_name(row: CaseRow, actor: Actor) -> str:
     """
     if row.kind != "ct" or actor.may("see_names"):
         return row.source
+    return nameless(row)
+
+
+def nameless(row: CaseRow) -> str:
+    """Return what stands for the name of a scan where names are hidden."""
     return f"CT {row.case_id.removeprefix('ct-')[:8]}"
 
 

@@ -31,13 +31,14 @@ class OtherScan:
     """A scan that can stand beside the one on the desk.
 
     Attributes:
+        name: Its source, or what stands for it where names are hidden.
         same_patient: Whether both name the same patient; the name itself goes nowhere.
         days: From the scan on the desk to this one, negative for a prior; None when a
             date is missing, or the patient is another.
     """
 
     case_id: str
-    source: str
+    name: str
     same_patient: bool
     days: int | None
 
@@ -45,18 +46,23 @@ class OtherScan:
         """Return it as the viewer takes it."""
         return {
             "id": self.case_id,
-            "source": self.source,
+            "name": self.name,
             "samePatient": self.same_patient,
             "days": self.days,
         }
 
 
-def find_others(store: Store, case: Case, *, text: str = "") -> list[OtherScan]:
+def find_others(
+    store: Store, case: Case, *, text: str = "", names: bool = False
+) -> list[OtherScan]:
     """Return scans to compare with: of the same patient, the nearest in time first, then others.
 
     Args:
+        store: Searched for them.
+        case: The scan on the desk.
         text: Searched in sources and case ids of all cases; without one, those that lie
             in the same folder as the case, or in the folder above, are looked at.
+        names: Whether sources, which may name patients, are told and searched by `text`.
     """
     found: dict[str, CaseRow] = {}
     for wanted in [text] if text else _folders_of(case):
@@ -66,7 +72,8 @@ def find_others(store: Store, case: Case, *, text: str = "") -> list[OtherScan]:
         found |= {row.case_id: row for row in rows if row.verdict in READABLE}
     found.pop(case.case_id, None)
     patient, day = patient_of(case), study_day(case)
-    others = [_other(row, patient, day) for row in list(found.values())[:MOST_READ]]
+    looked_at = list(found.values())[:MOST_READ]
+    others = [_other(row, patient, day, names=names) for row in looked_at]
     return sorted(others, key=_rank)[:MOST_SHOWN]
 
 
@@ -93,7 +100,7 @@ def _day_in(path: Path) -> date | None:
         return None
 
 
-def _other(row: CaseRow, patient: str, day: date | None) -> OtherScan:
+def _other(row: CaseRow, patient: str, day: date | None, *, names: bool) -> OtherScan:
     case = case_of(row)
     same = bool(patient) and patient_of(case) == patient
     then = study_day(case) if same and day is not None else None
@@ -107,7 +114,7 @@ def _rank(other: OtherScan) -> tuple[bool, bool, int, str]:
     """Sort the same patient first, then the nearest day; scans of one day after earlier ones."""
     days = other.days
     nearness = 0 if days is None else abs(days)
-    return (not other.same_patient, days is None or days >= 0, nearness, other.source)
+    return (not other.same_patient, days is None or days >= 0, nearness, other.name)
 
 
 def _folders_of(case: Case) -> list[str]:

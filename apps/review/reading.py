@@ -9,7 +9,7 @@ import streamlit as st
 
 from apps.review import pace, session
 from apps.review.access import TOKEN, open_store
-from apps.review.answering import BASE
+from apps.review.answering import BASE, NAMES
 from apps.review.components import draw_viewer
 from apps.review.deciding import decide
 from apps.review.desk import Desk, lay_desk
@@ -102,6 +102,7 @@ def _draw_scan(desk: Desk, volume: Volume) -> None:
         "findings": [circle for circle in circles if circle],
         "token": TOKEN,
         "base": f"{BASE}/{case_id}",
+        "names": NAMES if actor().may("see_names") else "",
         "selected": desk.chosen.target,
         "jump": session.jumps(),
     }

@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from medvit.volume.volume import Volume
 
-KEPT_BYTES = 160 * 1024 * 1024
+KEPT_BYTES = 128 * 1024 * 1024
 """Budget for the slabs of all opened scans together."""
 
 SLAB_BYTES = 32 * 1024 * 1024
@@ -20,7 +20,7 @@ SLAB_BYTES = 32 * 1024 * 1024
 MOST_DEEP = 64
 """Chunks of a pyramid are so many voxels wide: more slices would be further chunks."""
 
-PIECE_BYTES = 16 * 1024 * 1024
+PIECE_BYTES = 8 * 1024 * 1024
 """Most that is held as float32 while a slab is read."""
 
 NO_VALUE = np.int16(-32768)

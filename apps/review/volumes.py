@@ -18,8 +18,8 @@ from medvit.volume.levels import Level, plan_levels
 from medvit.volume.pyramid import Pyramid
 from medvit.volume.volume import Volume
 
-OPEN_SCANS = 4
-"""Scans that stay open: the one on the desk, its prior, and the ones before."""
+OPEN_SCANS = 6
+"""Scans that stay open: the one on the desk, its prior, those before and those to come."""
 
 PATIENCE_S = 0.4
 """How long a request waits for a pyramid; a kept one is there by then."""

@@ -10,6 +10,7 @@ import streamlit as st
 
 from apps.review import claiming, session
 from apps.review.access import open_store
+from apps.review.ahead import open_ahead
 from apps.review.components import draw_cases
 from apps.review.names import shown_message, shown_name
 from apps.review.queues import QUEUES, lengths, reason_of
@@ -52,6 +53,7 @@ def show_worklist() -> None:
         "empty": _empty(found["cases"], total, wanted),
     }
     draw_cases(data, key="cases", on_open=session.open_case)
+    open_ahead(rows)
     _draw_pager(page, total)
 
 

@@ -13,7 +13,7 @@ class Comparison {
     this.root = make("div", "mv-compare");
     this.root.hidden = true;
     this.search = make("input", "mv-search");
-    Object.assign(this.search, { type: "search", placeholder: "Search all scans by name or case id" });
+    Object.assign(this.search, { type: "search", placeholder: "Search all scans by name or id" });
     this.search.setAttribute("aria-label", "Search scans to compare with");
     this.search.addEventListener("input", () => {
       clearTimeout(this.typing);
@@ -41,7 +41,8 @@ class Comparison {
   }
 
   ask(path) {
-    return fetch(path, { headers: { "X-Medvit-Token": this.viewer.scan.shelf.token } });
+    const headers = { "X-Medvit-Token": this.viewer.scan.shelf.token, "X-Medvit-Names": this.viewer.names };
+    return fetch(path, { headers });
   }
 
   async list() {
@@ -54,14 +55,14 @@ class Comparison {
       return;
     }
     const { others } = await response.json();
-    this.words.textContent = others.length ? "" : "No other CT scan here. Search for one by its name or case id.";
+    this.words.textContent = others.length ? "" : "No other CT scan here. Search for one by its name or id.";
     this.rows.replaceChildren(...others.map((other) => this.row(other)));
   }
 
   row(other) {
     const item = make("li");
     const button = make("button", "mv-row mv-other");
-    button.append(make("span", "mv-row-label", other.source), make("span", "mv-row-where", relationOf(other)));
+    button.append(make("span", "mv-row-label", other.name), make("span", "mv-row-where", relationOf(other)));
     button.addEventListener("click", () => this.start(other));
     item.append(button);
     return item;
@@ -76,8 +77,8 @@ class Comparison {
       return;
     }
     this.end();
-    this.scan = new Scan(other.source, await response.json(), new SliceShelf(base, this.viewer.scan.shelf.token));
-    this.scan.title = [relationOf(other), other.source].filter(Boolean).join(": ");
+    this.scan = new Scan(other.name, await response.json(), new SliceShelf(base, this.viewer.scan.shelf.token));
+    this.scan.title = [relationOf(other), other.name].filter(Boolean).join(": ");
     this.root.hidden = true;
     this.viewer.compareButton.setAttribute("aria-expanded", "false");
     this.align();

@@ -101,8 +101,7 @@ class CtViewer {
     this.wasCompared = scans.length > 1;
     for (const view of this.planes) {
       view.root.hidden = Boolean(this.enlarged) && view.plane.name !== this.enlarged;
-      const side = view.scan === this.scan ? "This scan" : view.scan.title;
-      view.name.textContent = scans.length > 1 ? `${view.plane.name} · ${side}` : view.plane.name;
+      view.side = scans.length < 2 ? "" : view.scan === this.scan ? "this scan" : view.scan.title;
       view.root.dataset.side = view.scan === this.scan ? "this" : "other";
     }
     if (this.planes.some((view) => view.root.parentNode !== this.grid) || this.grid.children.length !== this.planes.length) {
@@ -132,6 +131,7 @@ class CtViewer {
   update(data, send) {
     this.send = send;
     this.canAdd = data.canAdd;
+    this.names = data.names ?? "";
     if (this.asked && data.findings.length > this.scan.findings.length) this.measures.remove(this.asked);
     this.asked = null;
     this.scan.findings = data.findings;
@@ -238,12 +238,20 @@ class CtViewer {
     const hu = view?.shown?.index === view?.index() ? view?.huAt(this.scan.cross) : "";
     const millimetres = this.scan.toLps(this.scan.cross).map((mm) => mm.toFixed(1)).join(", ");
     this.place.textContent = `Crosshair ${hu || "–"}   LPS ${millimetres} mm`;
+    this.reportPointer();
     this.note.textContent = [this.scan.geometry.note, this.comparison.note].filter(Boolean).join(" · ");
   }
 
   hover(view, event) {
-    const index = view ? view.toIndex(event) : null;
-    const hu = index ? view.huAt(index) : "";
+    this.pointer = view ? { view, clientX: event.clientX, clientY: event.clientY } : null;
+    this.reportPointer();
+  }
+
+  // Also when slices move under a pointer that rests.
+  reportPointer() {
+    const { view } = this.pointer ?? {};
+    const index = view ? view.toIndex(this.pointer) : null;
+    const hu = index && view.shown?.index === view.index() ? view.huAt(index) : "";
     this.under.textContent = hu ? `Pointer ${hu}` : "";
   }
 

@@ -14,6 +14,7 @@ class PlaneView {
     this.pan = [0, 0];
     this.shown = null;
     this.waiting = "";
+    this.side = "";
     this.step = 1;
     this.picture = document.createElement("canvas");
     this.build();
@@ -33,7 +34,7 @@ class PlaneView {
     this.stage.setAttribute("role", "application");
     this.stage.setAttribute("aria-label", `${plane.name} slices; arrow keys scroll`);
     this.canvas = make("canvas", "mv-canvas");
-    this.name = make("span", "mv-name", plane.name);
+    this.name = make("span", "mv-name", "");
     this.number = make("span", "mv-number", "");
     this.failure = make("p", "mv-failure", "");
     this.slider = make("input", "mv-slider");
@@ -125,7 +126,7 @@ class PlaneView {
     const hu = shown.values[row * shown.cols + col];
     if (hu === undefined) return "";
     if (hu === NO_VALUE) return "no value";
-    if (shown.slab > 1) return `most ${hu} HU`;
+    if (shown.slab > 1) return `max ${hu} HU`;
     return `${shown.level ? "about " : ""}${hu} HU`;
   }
 
@@ -240,8 +241,9 @@ class PlaneView {
   label() {
     const { shown, plane } = this;
     const slab = shown && shown.slab > 1 ? `MIP ${(shown.slab * plane.normalMm).toFixed(1)} mm` : "";
+    this.name.textContent = [plane.name, slab, this.side].filter(Boolean).join(" · ");
     const place = shown ? `slice ${shown.index + 1} of ${plane.count}` : "reading…";
-    const words = [place, shown ? this.scan.imageNumber(plane.axis, shown.index) : "", slab];
+    const words = [place, shown ? this.scan.imageNumber(plane.axis, shown.index) : ""];
     const text = this.waiting || words.filter(Boolean).join(" · ");
     this.number.textContent = this.failure.textContent ? "" : text;
     this.root.dataset.slice = shown ? String(shown.index + 1) : "";
