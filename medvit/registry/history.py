@@ -102,11 +102,12 @@ def append_change(file: Path, change: Change) -> Change:
     line = json.dumps(asdict(sealed), ensure_ascii=False) + "\n"
     whole = _whole_bytes(file)
     try:
-        with file.open("ab") as stream:
+        with file.open("ab", buffering=0) as stream:  # a buffer would be written again on closing
             os.ftruncate(stream.fileno(), whole)
             try:
-                stream.write(line.encode())
-                stream.flush()
+                rest = memoryview(line.encode())
+                while rest:
+                    rest = rest[stream.write(rest) :]
                 os.fsync(stream.fileno())
             except OSError:
                 os.ftruncate(stream.fileno(), whole)

@@ -98,9 +98,9 @@ def _figures(
 
 
 def _groups(names: NDArray[np.str_], champion: Bools, challenger: Bools) -> tuple[GroupRow, ...]:
-    """Return the groups whose answers changed most, the worst first."""
+    """Return the groups of several images whose answers changed most, the worst first."""
     before, after, cases = Counter(names[champion]), Counter(names[challenger]), Counter(names)
-    changed = [name for name in cases if before[name] != after[name]]
+    changed = [name for name in cases if cases[name] > 1 and before[name] != after[name]]
     changed.sort(key=lambda name: (after[name] - before[name], name))
     rows = [GroupRow(str(name), cases[name], before[name], after[name]) for name in changed]
     return tuple(rows[:MOST_GROUPS])
@@ -110,9 +110,8 @@ def _flips(
     frozen: FrozenImages, answers: Sequence[Answers], right: Sequence[Bools]
 ) -> tuple[Flip, ...]:
     """Return images that one model got right and the other wrong: what was lost first."""
-    places = [*np.flatnonzero(right[0] & ~right[1]), *np.flatnonzero(right[1] & ~right[0])]
-    lost = [at for at in places if right[0][at]][: MOST_FLIPS // 2]
-    gained = [at for at in places if right[1][at]][: MOST_FLIPS - len(lost)]
+    lost = _spread(np.flatnonzero(right[0] & ~right[1]), frozen)[: MOST_FLIPS // 2]
+    gained = _spread(np.flatnonzero(right[1] & ~right[0]), frozen)[: MOST_FLIPS - len(lost)]
     return tuple(
         Flip(
             case=frozen.cases[at].path,
@@ -124,6 +123,17 @@ def _flips(
         )
         for at in (*lost, *gained)
     )
+
+
+def _spread(places: NDArray[np.intp], frozen: FrozenImages) -> list[int]:
+    """Return places so that the first ones are of different classes."""
+    met: Counter[str] = Counter()
+    ranked = []
+    for at in places.tolist():
+        label = frozen.cases[at].label
+        ranked.append((met[label], label, at))
+        met[label] += 1
+    return [at for _, _, at in sorted(ranked)]
 
 
 def _said(answers: Answers, at: int) -> str:

@@ -6,32 +6,24 @@ from pathlib import Path
 import pytest
 
 from medvit.errors import ModelError
-from medvit.models.builders import build_model
-from medvit.models.weights import Architecture, ModelCard, save_model
 from medvit.registry.production import promote
 from medvit.registry.registry import find_model, list_models, version_folder
+from tests.make.registry import put_version
 
-ARGUMENTS = {"backbone": "swin3d_tiny", "width": 8}
 
-
-def put(folder: Path, *, name: str, version: str) -> None:
-    card = ModelCard(
-        name=name,
-        version=version,
-        task="nodule",
-        architecture=Architecture(builder="nodule_detector", arguments=ARGUMENTS),
-        classes=("nodule",),
-    )
-    save_model(folder, build_model("nodule_detector", **ARGUMENTS), card)
+def put(models: Path, *, name: str, version: str) -> None:
+    put_version(models, version, name=name, task="nodule", classes=("nodule",))
 
 
 @pytest.fixture
 def places(tmp_path: Path) -> tuple[Path, Path]:
     """Return a shipped folder with one model, and a workspace with two versions of it."""
     shipped, models = tmp_path / "shipped", tmp_path / "models"
-    put(shipped / "nodule-swin3d", name="nodule-swin3d", version="2026.11")
+    put(tmp_path / "made", name="nodule-swin3d", version="2026.11")
+    shipped.mkdir()
+    (tmp_path / "made" / "nodule-swin3d" / "2026.11").rename(shipped / "nodule-swin3d")
     for version in ("1", "2"):
-        put(models / "nodule-swin3d" / version, name="nodule-swin3d", version=version)
+        put(models, name="nodule-swin3d", version=version)
     return shipped, models
 
 
@@ -53,7 +45,7 @@ def test_a_name_alone_means_the_production_version(places: tuple[Path, Path]) ->
 
 def test_without_a_shipped_one_the_newest_is_meant(tmp_path: Path) -> None:
     for version in ("1", "2"):
-        put(tmp_path / "own" / version, name="own", version=version)
+        put(tmp_path, name="own", version=version)
     assert find_model("own", models=tmp_path, shipped=tmp_path / "none").version == "2"
 
 
