@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from medvit.models.card import CARD_FILE, ModelCard
+from medvit.models.card import CARD_FILE, ModelCard, read_card
 from medvit.registry import index
 from medvit.registry.index import INDEX_FILE, read_index
 from medvit.registry.registry import find_model, list_models
@@ -23,7 +23,7 @@ def models(tmp_path: Path) -> Path:
 def read_cards(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Return a list that grows by each card that is read from now on."""
     read: list[str] = []
-    real = index.read_card
+    real = read_card
 
     def noted(folder: Path) -> ModelCard:
         read.append(folder.name)
