@@ -12,6 +12,7 @@ from apps.review.desk import Desk
 from apps.review.items import WHOLE_CASE, Item
 from apps.review.notices import sentence
 from medvit.errors import MedvitError, StoreConflictError
+from medvit.store.review import standing_decisions, version_of
 from medvit.store.rows import Action, Decision, DecisionRow
 
 NO_READER = (
@@ -91,7 +92,7 @@ def undo(desk: Desk) -> None:
         session.refuse("Nothing to undo: no decision of yours is the last word here.")
         return
     finding_id = found or None
-    version = max((row.id for row in decisions if row.finding_id == finding_id), default=0)
+    version = version_of(row for row in decisions if row.finding_id == finding_id)
     order = Decision(case_id=case_id, finding_id=finding_id, action="undo", reader=name)
     if _save(order, version=version) is not None:
         session.choose(case_id, found or WHOLE_CASE)
@@ -111,8 +112,7 @@ def undo_target(decisions: Sequence[DecisionRow], target: str, *, reader: str) -
 
 def standing(decisions: Sequence[DecisionRow]) -> list[DecisionRow]:
     """Return the decisions that were not taken back, oldest first."""
-    undone = {row.undoes_id for row in decisions}
-    return [row for row in decisions if row.action != "undo" and row.id not in undone]
+    return standing_decisions(decisions)
 
 
 def next_target(items: Sequence[Item], target: str) -> str:

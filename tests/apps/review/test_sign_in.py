@@ -12,7 +12,6 @@ import pytest
 from medvit.store.store import Store
 from medvit.workspace import Workspace
 from tests.apps.review.conftest import CT_ID, App, fill
-from tests.apps.review.test_browser import browser, page  # noqa: F401
 from tests.make.oidc import auth_file, serve_provider
 
 if TYPE_CHECKING:
@@ -67,9 +66,7 @@ def sign_out(page: Page) -> None:
 
 
 def test_readers_come_in_by_their_accounts_with_their_roles(
-    page: Page,  # noqa: F811
-    app: App,
-    place: Workspace,
+    page: Page, app: App, place: Workspace
 ) -> None:
     page.goto(f"{app.url}/review?case={CT_ID}")
     page.get_by_role("button", name="Sign in").wait_for()
