@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import date, datetime
+from math import inf
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 import pydicom
 
-from apps.review.access import case_of, provider
-from apps.review.names import shown_name
+from apps.review.access import case_of
+from apps.review.names import nameless
 from medvit.errors import ReadError
 from medvit.io.case import Case
 from medvit.io.dicom.header import read_header
 from medvit.io.dicom.values import PARSE_ERRORS
-from medvit.store.roles import Actor
 from medvit.store.rows import CaseFilter, CaseRow
 from medvit.store.store import Store
 
@@ -66,8 +66,7 @@ def find_others(
     """
     found: dict[str, CaseRow] = {}
     for wanted in [text] if text else _folders_of(case):
-        names = not text or provider() is None
-        sought = CaseFilter(text=wanted, kind="ct", names=names)
+        sought = CaseFilter(text=wanted, kind="ct", names=names or not text)
         rows, _ = store.list_cases(sought, limit=MOST_READ)
         found |= {row.case_id: row for row in rows if row.verdict in READABLE}
     found.pop(case.case_id, None)
@@ -105,16 +104,14 @@ def _other(row: CaseRow, patient: str, day: date | None, *, names: bool) -> Othe
     same = bool(patient) and patient_of(case) == patient
     then = study_day(case) if same and day is not None else None
     days = None if then is None or day is None else (then - day).days
-    # This address knows no roles: where readers sign in, it names no scan to anybody.
-    name = row.source if provider() is None else shown_name(row, Actor(""))
+    name = row.source if names else nameless(row)
     return OtherScan(row.case_id, name, same, days)
 
 
-def _rank(other: OtherScan) -> tuple[bool, bool, int, str]:
-    """Sort the same patient first, then the nearest day; scans of one day after earlier ones."""
-    days = other.days
-    nearness = 0 if days is None else abs(days)
-    return (not other.same_patient, days is None or days >= 0, nearness, other.name)
+def _rank(other: OtherScan) -> tuple[bool, bool, float, str]:
+    """Sort the same patient first, of it earlier scans, the nearest first; unknown days last."""
+    days = inf if other.days is None else other.days
+    return (not other.same_patient, days >= 0, abs(days), other.name)
 
 
 def _folders_of(case: Case) -> list[str]:

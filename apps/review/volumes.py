@@ -207,6 +207,9 @@ class VolumeShelf:
         self._lock = threading.Lock()
         self._opening: dict[str, threading.Lock] = {}
 
+    def __len__(self) -> int:
+        return len(self._piles)
+
     def get(self, case_id: str, open_it: Callable[[], Source]) -> SlicePile:
         """Return the pile of a case; `open_it` is called only when it is not open yet.
 
