@@ -28,6 +28,9 @@ if TYPE_CHECKING:
 LEAST_FOR_ALL_WRONG = 10
 """Images of a class below which it may be chance, or rarity, that nothing speaks for it."""
 
+MOST_BY_CHANCE = 1 / 3
+"""Share of a class's images that a classifier names so even where the labels are drawn by lot."""
+
 logger = logging.getLogger(__name__)
 
 
@@ -154,11 +157,11 @@ def check_rate(
             " more than one half; no method can tell which half is right"
         )
         raise ConfigError(msg, hint=f"{hint}; or set noise.rate, at most 0.5")
-    supported = evidence.is_supported(labels)
     for number, name in enumerate(classes):
         own = labels == number
         count = int(own.sum())
-        if count >= LEAST_FOR_ALL_WRONG and not supported[own].any():
+        by_class, by_votes = evidence.support(labels, number)
+        if count >= LEAST_FOR_ALL_WRONG and by_class <= MOST_BY_CHANCE and by_votes == 0:
             other = classes[int(evidence.probabilities[own].sum(axis=0).argmax())]
             msg = (
                 f"{file}: all {count} labels {name!r} seem wrong, most look like {other!r}: there "

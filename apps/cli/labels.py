@@ -27,6 +27,7 @@ def register(cli: typer.Typer) -> None:
     )
     command(group, "import", example="medvit labels import annotations/ --format voc")(import_)
     command(group, "export", example="medvit labels export out.json --format coco")(export)
+    command(group, "suspects", example="medvit labels suspects --manifest labels.csv")(suspects)
     cli.add_typer(group, name="labels")
 
 
@@ -88,3 +89,33 @@ def export(
     told = f"{answer['images']} images, {answer['boxes']} boxes in {out}"
     session.answer(answer, told)
     return ExitCode.DONE
+
+
+def suspects(
+    session: Session,
+    manifest: Annotated[Path, typer.Option(help="Manifest whose labels are doubted.")],
+    root: Annotated[
+        Path | None, typer.Option(help="Folder of the images, if not beside the manifest.")
+    ] = None,
+    model: Annotated[
+        str, typer.Option(help="A registered model to see with, auto or none: texture alone.")
+    ] = "auto",
+    split: Annotated[Literal["", "train", "val", "test"], typer.Option(help="One side only.")] = "",
+) -> ExitCode:
+    """Estimate how many labels are wrong, and list the likely ones, the worst first."""
+    from pipelines.labels_suspects import SuspectSettings, run
+
+    settings = SuspectSettings(manifest=manifest, root=root, model=model, split=split)
+    with session.progress("suspects") as advance:
+        result = run(settings, session.workspace, progress=advance)
+    for path, message in result.problems[:SHOWN]:
+        session.note(f"{path}: {message}")
+    low, high = result.summary.interval
+    told = f"wrong labels: {result.summary.noise_rate:.1%} ({low:.1%} to {high:.1%})"
+    lines = [
+        f"{each.path}: {each.label} -> {each.suggested}  {each.confidence:.2f}"
+        for each in result.suspects[:SHOWN]
+    ]
+    count = f"suspects: {len(result.suspects)} of {result.summary.images} labels"
+    session.answer(result.as_json(), told, count, *lines, f"report: {result.run}/report.html")
+    return ExitCode.SOME_FAILED if result.problems else ExitCode.DONE

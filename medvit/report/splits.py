@@ -98,7 +98,8 @@ def write_split_report(
             tag("p", capped, class_="quiet capped"),
         ),
     )
-    write_bytes(path, f"<!DOCTYPE html>\n{_page(summary, body)}\n".encode())
+    title = f"medvit leak report: {summary.source}"
+    write_bytes(path, styled_page(title, body).encode())
 
 
 PAIRS = (
@@ -229,8 +230,9 @@ def _framed(grey: NDArray[np.uint8], shift: tuple[int, int], other: tuple[int, .
     return view
 
 
-def _page(summary: SplitSummary, body: Html) -> Html:
-    style = Html((HERE / "report.css").read_text(encoding="utf-8"))
+def styled_page(title: str, body: Html, *, own_style: str = "") -> str:
+    """Return a page in the style of the reports; nothing in it is loaded from elsewhere."""
+    style = Html((HERE / "report.css").read_text(encoding="utf-8") + own_style)
     digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode("ascii")
     policy = f"default-src 'none'; img-src data:; style-src 'sha256-{digest}'; base-uri 'none'"
     head = tag(
@@ -238,7 +240,7 @@ def _page(summary: SplitSummary, body: Html) -> Html:
         tag("meta", charset="utf-8"),
         tag("meta", http_equiv="Content-Security-Policy", content=policy),
         tag("meta", name="viewport", content="width=device-width, initial-scale=1"),
-        tag("title", f"medvit leak report: {summary.source}"),
+        tag("title", title),
         tag("style", style),
     )
-    return tag("html", head, tag("body", body), lang="en")
+    return f"<!DOCTYPE html>\n{tag('html', head, tag('body', body), lang='en')}\n"

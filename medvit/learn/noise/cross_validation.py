@@ -15,6 +15,9 @@ Flags = NDArray[np.bool_]
 
 FOLDS = 5
 LEAST_PROBABILITY = 1e-6
+LEAST_OF_A_CLASS = 2
+"""Images from which a spread can be told."""
+
 SALT = "medvit"
 
 
@@ -24,8 +27,8 @@ class OutOfSample:
 
     Attributes:
         probabilities: (n, k).
-        is_judged: (n,) False where the classifier saw no other group with the image's label:
-            the probabilities are then those of the label, which nothing speaks against.
+        is_judged: (n,) False where the classifier saw fewer than two images with the image's
+            label: the probabilities are then those of the label, which nothing speaks against.
     """
 
     probabilities: Floats
@@ -83,11 +86,12 @@ def out_of_sample(features: Floats, labels: Indices, *, folds: Indices) -> OutOf
     is_judged = np.zeros(len(labels), dtype=bool)
     for fold in np.unique(folds):
         inside, outside = folds == fold, folds != fold
-        seen = np.unique(labels[outside])
+        seen = np.flatnonzero(np.bincount(labels[outside]) >= LEAST_OF_A_CLASS)
         if len(seen) < 2:
             continue
         judge = LinearDiscriminantAnalysis(solver="lsqr", shrinkage="auto")
-        judge.fit(features[outside], labels[outside])
+        shown = outside & np.isin(labels, seen)
+        judge.fit(features[shown], labels[shown])
         own = np.flatnonzero(inside & np.isin(labels, seen))
         if len(own):
             found[own] = 0

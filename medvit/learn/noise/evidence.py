@@ -33,7 +33,7 @@ class Evidence:
         estimate: How many labels are wrong, and which way.
         mixture_rate: The same by a mixture of losses; None where they have one bump.
         probabilities: (n, k) of classifiers that did not see the image.
-        is_judged: (n,) False where no other group has the image's label.
+        is_judged: (n,) False where fewer than two images of other folds have its label.
         neighbours: Of each image.
         order: (n,) images, the most suspicious first.
         chances: (n,) of each image to be labelled wrongly; never rising along `order`.
@@ -53,12 +53,12 @@ class Evidence:
         other = self.mixture_rate
         return other is not None and abs(other - self.estimate.noise_rate) > WIDEST_GAP
 
-    def is_supported(self, labels: Indices) -> Flags:
-        """Return where a classifier or most neighbours agree with a label (n,)."""
-        by_class = self.probabilities.argmax(axis=1) == labels
-        by_votes = self.neighbours.votes.argmax(axis=1) == labels
-        found: Flags = by_class | by_votes | ~self.is_judged
-        return found
+    def support(self, labels: Indices, label: int) -> tuple[float, float]:
+        """Return the shares of a label's images that classifiers and neighbours call so."""
+        own = labels == label
+        by_class = self.probabilities[own].argmax(axis=1) == label
+        by_votes = self.neighbours.votes[own].argmax(axis=1) == label
+        return float(by_class.mean()), float(by_votes.mean())
 
     def suggested(self, labels: Indices) -> Indices:
         """Return the likeliest other class (n,) by classifiers and neighbours together."""
