@@ -34,6 +34,9 @@ class PretrainMethod(Settings):
     chunk: int | None = Field(
         None, ge=2, description="images a forward pass; the loss is still of the whole batch"
     )
+    keep_share: float = Field(
+        1.0, gt=0, le=1, description="of the patches that a ViT sees; contrastive methods"
+    )
     momentum: float = Field(0.99, ge=0, le=1, description="at the first step; moco_v3")
     head_width: int = Field(1024, ge=16, description="moco_v3")
     freeze_patches: bool = Field(True, description="of a ViT; moco_v3")

@@ -119,6 +119,8 @@ def _loader(config: PretrainConfig, manifest: Manifest, images: NDArray[np.uint8
 def _fit(
     prepared: Prepared, *, config: PretrainConfig, folder: Path, progress: Progress | None
 ) -> tuple[FitResult, PretrainingWatch]:
+    import torch
+
     from medvit.learn.fit import FitSettings, fit
     from medvit.learn.pretraining.watch import ALARM_STEPS, PretrainingWatch
     from medvit.report.training_pictures import write_results
@@ -136,6 +138,8 @@ def _fit(
     watch.alarm_from_step = max(ALARM_STEPS, warmup_steps)
     _picture_views(prepared.loader, folder)
     settings = FitSettings(**config.train.model_dump(exclude={"batch_size", "workers"}))
+    # Convolutions on a CPU take about a fifth less time so; the weights are the same.
+    prepared.objective.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     result = fit(
         prepared.objective,
         prepared.loader,
@@ -144,6 +148,7 @@ def _fit(
         progress=progress,
         observers=[watch],
     )
+    prepared.objective.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
     write_results(folder, watch.rows)
     return result, watch
 

@@ -123,7 +123,13 @@ def build_objective(
         return _mae(backbone, config)
     if method.method == "moco_v3":
         return _moco(backbone, config, steps=steps)
-    net = SimclrNet(backbone, channels=backbone.out_channels, chunk=method.chunk)
+    _check_kept(backbone, config)
+    net = SimclrNet(
+        backbone,
+        channels=backbone.out_channels,
+        chunk=method.chunk,
+        keep_share=method.keep_share,
+    )
     draw_weights(net.projection, generator=torch.Generator().manual_seed(config.train.seed))
     return SimclrLoss(net, temperature=method.temperature, spare_groups=method.spare_groups)
 
@@ -142,7 +148,9 @@ def _moco(backbone: Backbone2d, config: PretrainConfig, *, steps: int) -> MocoLo
         freeze_patches=method.freeze_patches,
         spare_groups=method.spare_groups,
         chunk=method.chunk,
+        keep_share=method.keep_share,
     )
+    _check_kept(backbone, config)
     generator = torch.Generator().manual_seed(config.train.seed)
     if config.model.weights == "none":
         draw_blocks(backbone, generator=generator)
@@ -151,6 +159,28 @@ def _moco(backbone: Backbone2d, config: PretrainConfig, *, steps: int) -> MocoLo
     draw_weights(net.prediction, generator=generator)
     net.follow(keep=0.0)
     return MocoLoss(net, settings=settings, steps=steps)
+
+
+def _check_kept(backbone: Backbone2d, config: PretrainConfig) -> None:
+    from medvit.models.vit import Vit
+
+    share, name = config.pretrain.keep_share, config.model.backbone
+    if share == 1:
+        return
+    if not isinstance(backbone, Vit):
+        msg = f"pretrain.keep_share={share:g}: {name} has no patches that could be left out"
+        raise ConfigError(msg, hint="set pretrain.keep_share=1, or use a ViT")
+    _check_side(backbone.settings.patch_px, config)
+
+
+def _check_side(patch: int, config: PretrainConfig) -> None:
+    side = config.views.side_px
+    if side % patch:
+        msg = (
+            f"views.side_px={side} is no multiple of the {patch} px of a patch of "
+            f"{config.model.backbone}"
+        )
+        raise ConfigError(msg, hint=f"set views.side_px={max(1, side // patch) * patch}")
 
 
 def _mae(backbone: Backbone2d, config: PretrainConfig) -> MaeLoss:
@@ -167,13 +197,7 @@ def _mae(backbone: Backbone2d, config: PretrainConfig) -> MaeLoss:
         )
         hint = "use vit_tiny_stem, vit_tiny, vit_small or vit_base, or pretrain.method=simclr"
         raise ConfigError(msg, hint=hint)
-    patch = backbone.settings.patch_px
-    if side % patch:
-        msg = (
-            f"views.side_px={side} is no multiple of the {patch} px of a patch of "
-            f"{config.model.backbone}"
-        )
-        raise ConfigError(msg, hint=f"set views.side_px={max(1, side // patch) * patch}")
+    _check_side(backbone.settings.patch_px, config)
     settings = MaeSettings(
         mask_share=method.mask_share,
         decoder_dim=method.decoder_dim,

@@ -57,7 +57,8 @@ def load(folder: Path, manifest: Path, *overrides: str, **groups: Any) -> Pretra
 def test_every_method_leaves_a_backbone_and_pictures(
     manifest: Path, tmp_path: Path, method: str
 ) -> None:
-    changes = (f"pretrain.method={method}", "pretrain.head_width=32", "pretrain.decoder_dim=16")
+    narrow = ("pretrain.head_width=32", "pretrain.decoder_dim=16", "pretrain.keep_share=0.5")
+    changes = (f"pretrain.method={method}", *narrow)
     answer = pretrain.run(load(tmp_path, manifest, *changes), Workspace(tmp_path))
     run = Path(answer["run"])
     for name in ("train_batch.jpg", "attention.png", "results.png", "metrics.csv"):
@@ -131,6 +132,10 @@ def test_a_collapse_is_named_and_stops_when_asked(
         (
             ("pretrain.method=mae", "views.side_px=36"),
             "views.side_px=36 is no multiple of the 8 px",
+        ),
+        (
+            ("pretrain.keep_share=0.5", "model.backbone=cnn_small"),
+            "keep_share=0.5: cnn_small has no patches",
         ),
         (("train.batch_size=25",), "24 training images are fewer than train.batch_size=25"),
         (("report.shots=[9]",), "9 labelled images of each in split train, found dots 8, lines 8"),

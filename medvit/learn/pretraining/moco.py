@@ -32,6 +32,7 @@ class MocoSettings:
         freeze_patches: The patch projection of a ViT stays as it was drawn.
         spare_groups: Images of one group do not repel each other.
         chunk: Images of a forward pass, as `mean_features` takes it.
+        keep_share: Of the patches of a ViT that queries see; keys see them all.
     """
 
     hidden: int = 1024
@@ -41,6 +42,7 @@ class MocoSettings:
     freeze_patches: bool = True
     spare_groups: bool = False
     chunk: int | None = None
+    keep_share: float = 1.0
 
     def __post_init__(self) -> None:
         if self.temperature <= 0 or not 0 <= self.momentum <= 1:
@@ -81,10 +83,13 @@ class MocoNet(nn.Module):
         self.mean_backbone = copy.deepcopy(backbone).requires_grad_(False)
         self.mean_projection = copy.deepcopy(self.projection).requires_grad_(False)
         self.chunk = settings.chunk
+        self.keep_share = settings.keep_share
 
     def queries(self, images: Tensor) -> Tensor:
         """Return predictions (n, d) of images (n, 1, h, w)."""
-        features = mean_features(self.backbone, images, chunk=self.chunk)
+        features = mean_features(
+            self.backbone, images, chunk=self.chunk, keep_share=self.keep_share
+        )
         predictions: Tensor = self.prediction(self.projection(features))
         return predictions
 

@@ -64,17 +64,27 @@ class SimclrNet(nn.Module):
         backbone: Encoder of images.
         channels: Of its last map.
         chunk: Images of a forward pass, as `mean_features` takes it.
+        keep_share: Of the patches of a ViT in training, likewise.
     """
 
-    def __init__(self, backbone: nn.Module, *, channels: int, chunk: int | None = None) -> None:
+    def __init__(
+        self,
+        backbone: nn.Module,
+        *,
+        channels: int,
+        chunk: int | None = None,
+        keep_share: float = 1.0,
+    ) -> None:
         super().__init__()
         self.backbone = backbone
         self.projection = ProjectionHead(channels)
         self.chunk = chunk
+        self.keep_share = keep_share
 
     def forward(self, x: Tensor) -> Tensor:
         """Return projections (n, d) of images (n, 1, h, w)."""
-        projections: Tensor = self.projection(mean_features(self.backbone, x, chunk=self.chunk))
+        how = {"chunk": self.chunk, "keep_share": self.keep_share}
+        projections: Tensor = self.projection(mean_features(self.backbone, x, **how))  # type: ignore[arg-type]
         return projections
 
 

@@ -189,8 +189,9 @@ def _with_light(
 def apply_views(images: Tensor, draws: ViewDraws, *, side_px: int) -> Tensor:
     """Return views (n, 1, side, side) in 0..1, float32, of grey images (n, h, w), uint8."""
     grey = images[:, None].float() / GREY_LEVELS
-    grid = F.affine_grid(_maps(draws), [len(images), 1, side_px, side_px], align_corners=False)
-    views = F.grid_sample(grey, grid, padding_mode="reflection", align_corners=False)
+    views = F.grid_sample(
+        grey, _grid(draws, side_px=side_px), padding_mode="reflection", align_corners=False
+    )
     views = _lit(views, draws)
     views = _blurred(views, draws.blur_sigma_px)
     generator = torch.Generator().manual_seed(draws.noise_seed)
@@ -201,16 +202,19 @@ def apply_views(images: Tensor, draws: ViewDraws, *, side_px: int) -> Tensor:
     return views.clamp_(0, 1)
 
 
-def _maps(draws: ViewDraws) -> Tensor:
-    """Return (n, 2, 3) from places x, y in -1..1 of the view to those of the image."""
+def _grid(draws: ViewDraws, *, side_px: int) -> Tensor:
+    """Return where the pixels of views lie, (n, side, side, 2) of x, y in -1..1 of the image."""
     top, left, height, width = draws.crops.unbind(dim=1)
     signs = 1 - 2 * draws.mirrored.float()  # (n, 2) of rows, columns
-    along = (~draws.transposed).float()
-    across = 1 - along
-    by_x, by_y = width * signs[:, 1], height * signs[:, 0]
-    rows_x = [by_x * along, by_x * across, 2 * left + width - 1]
-    rows_y = [by_y * across, by_y * along, 2 * top + height - 1]
-    return torch.stack([torch.stack(rows_x, dim=1), torch.stack(rows_y, dim=1)], dim=1)
+    middles = (torch.arange(side_px) + 0.5) * 2 / side_px - 1  # of pixels, -1..1
+    x = (width * signs[:, 1])[:, None] * middles + (2 * left + width - 1)[:, None]  # (n, side)
+    y = (height * signs[:, 0])[:, None] * middles + (2 * top + height - 1)[:, None]
+    turned = draws.transposed[:, None, None]
+    n, side = x.shape
+    grid = torch.empty(n, side, side, 2)
+    grid[..., 0] = torch.where(turned, x[:, :, None], x[:, None, :])
+    grid[..., 1] = torch.where(turned, y[:, None, :], y[:, :, None])
+    return grid
 
 
 def _lit(views: Tensor, draws: ViewDraws) -> Tensor:

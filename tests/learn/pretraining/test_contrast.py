@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from medvit.learn.pretraining.contrast import mean_features
+from medvit.learn.pretraining.kept_patches import draw_order, patchify, unpatchify
 from medvit.learn.pretraining.simclr import SimclrLoss, SimclrNet
 from medvit.learn.pretraining.surface_batches import SurfaceBatch
 from medvit.models.vit import Vit, VitSettings
@@ -75,3 +76,20 @@ def test_statistics_are_counted_once() -> None:
     mean, expected = (part[1].running_mean for part in (net, other))
     torch.testing.assert_close(mean, expected)
     assert net[1].momentum == 0.1
+
+
+def test_a_vit_in_training_sees_a_share_of_its_patches_and_all_of_them_otherwise() -> None:
+    net = plain_net().backbone
+    images = batch().views[0]  # 16 px: 4 patches of 8 px
+    torch.manual_seed(3)
+    kept = draw_order(6, 4)[:, :2]
+    seen = torch.zeros(6, 4, dtype=torch.bool).scatter(1, kept, value=True)
+    patches = patchify(images, patch_px=8)
+    hidden = unpatchify(torch.where(seen[..., None], patches, 0), patch_px=8, side_px=16)
+    found = []
+    for shown in (images, hidden):
+        torch.manual_seed(3)
+        found.append(mean_features(net, shown, keep_share=0.5))
+    torch.testing.assert_close(found[0], found[1])
+    whole = mean_features(net.eval(), images, keep_share=0.5)
+    torch.testing.assert_close(whole, net(images).mean(dim=(2, 3)))

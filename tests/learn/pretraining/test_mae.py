@@ -7,17 +7,19 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from medvit.learn.pretraining.kept_patches import (
+    draw_order,
+    encode_kept,
+    patchify,
+    take,
+    unpatchify,
+)
 from medvit.learn.pretraining.mae import (
     MaeLoss,
     MaeNet,
     MaeSettings,
-    draw_order,
-    encode_kept,
     normalised,
-    patchify,
     sine_positions,
-    take,
-    unpatchify,
 )
 from medvit.models.cnn import cnn_small
 from medvit.models.vit import Vit, VitSettings, vit_tiny_stem
