@@ -26,10 +26,14 @@ from pipelines.run_record import write_run_record
 from pipelines.split import path_from
 
 if TYPE_CHECKING:
-    from medvit.data.fingerprint import Fingerprint
+    from medvit.data.duplicates.surfaces import Surface
+    from medvit.data.fingerprint import Fingerprint, NoiseEstimate
 
 Progress = Callable[[float, float, str], None]
 LEAST_A_CLASS = 2
+WEIGHED_PX = 128
+MOST_WEIGHED = 3_000
+"""Images whose labels are weighed: a sample tells the share of wrong ones well enough."""
 
 
 class PlanSettings(Settings):
@@ -104,6 +108,7 @@ def run(settings: PlanSettings, workspace: Workspace, *, progress: Progress | No
     _check_sides(settings.source, rows)
     found = fingerprint(rows, surfaces, duplicates=len(duplicates))
     found = replace(found, images=len(labels.images), unreadable=len(broken))
+    found = replace(found, noise=_noise(rows, surfaces) or found.noise)
     choices = choose(found, weights=settings.weights, realtime=settings.realtime)
     out = settings.out or Path(f"{settings.source.resolve().stem}.yaml")
     manifest = out.with_name(f"{out.stem}-split.csv")
@@ -119,6 +124,28 @@ def run(settings: PlanSettings, workspace: Workspace, *, progress: Progress | No
     record = {"command": "plan", "state": "done", "settings": settings.model_dump(mode="json")}
     write_run_record(folder, {**record, "device": "cpu", "plan": plan.as_json()})
     return plan
+
+
+def _noise(rows: Sequence[ManifestRow], surfaces: Sequence[Surface]) -> NoiseEstimate | None:
+    """Return how many labels are wrong by cross-validation, None where that cannot be told."""
+    import numpy as np
+    from PIL import Image
+
+    from medvit.data.fingerprint import LEAST_FOR_NOISE, NoiseEstimate
+    from pipelines.train_noisy import weigh
+
+    row_of = {row.path: row for row in rows if row.label and row.split in ("train", "")}
+    known = [surface for surface in surfaces if surface.path in row_of]
+    known = known[:: 1 + len(known) // MOST_WEIGHED]
+    names = sorted({row_of[each.path].label for each in known})
+    groups = [row_of[each.path].group or each.path for each in known]
+    if len(known) < LEAST_FOR_NOISE or len(names) < 2 or len(set(groups)) < 2:
+        return None
+    side = (WEIGHED_PX, WEIGHED_PX)
+    images = np.stack([np.asarray(Image.fromarray(each.grey).resize(side)) for each in known])
+    labels = np.array([names.index(row_of[each.path].label) for each in known])
+    estimate = weigh(images, labels, groups=groups).estimate
+    return NoiseEstimate(estimate.noise_rate, *estimate.interval)
 
 
 def config_text(choices: Sequence[Choice], *, name: str, manifest: Path, source: str) -> str:

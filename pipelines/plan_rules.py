@@ -14,8 +14,15 @@ LARGE_PX = 512
 SIDES_PX = (64, 96, 128, 160, 192, 224, 256, 320, 384, 448, 512)
 STEPS = 1_500
 TAIL = 1.5
-NOISY = 0.15
-"""Lower end of the noise interval from which labels are to be looked at first."""
+NOISY = 0.05
+"""Lower end of the noise interval from which a training has to reckon with wrong labels."""
+
+VERY_NOISY = 0.30
+"""Noise rate from which images are learnt without their labels rather than left out."""
+
+MOST_WRONG = 0.5
+LEAST_A_CLASS = 10
+"""Training images of the rarest class below which small losses choose by luck."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +56,7 @@ def choose(found: Fingerprint, *, weights: str, realtime: bool) -> tuple[Choice,
         Choice("train.lr", 5e-4, "of AdamW at batches of 32 from scratch, the shipped recipe"),
         _loss(found),
         Choice("sampler.name", "none", "a tail is corrected once, by the loss"),
+        *_noise(found, _tuning(weights, fewest), fewest),
         _tuning(weights, fewest),
         Choice("views.side_px", max(32, side * 7 // 8 // 16 * 16), "views are about 7/8 a side"),
     )
@@ -59,9 +67,9 @@ def notes(found: Fingerprint) -> tuple[str, ...]:
     said = []
     if found.noise is not None and found.noise.low > NOISY:
         said.append(
-            f"neighbours contradict {found.noise.rate:.0%} of the labels "
-            f"({found.noise.low:.0%} to {found.noise.high:.0%}): wrong labels, or classes that "
-            "look alike to simple features; look at them before training"
+            f"{found.noise.rate:.0%} of the labels seem wrong ({found.noise.low:.0%} to "
+            f"{found.noise.high:.0%}), or classes look alike to simple features; look at them "
+            "before training: medvit labels suspects"
         )
     if found.grey and found.colour:
         said.append(
@@ -123,6 +131,27 @@ def _loss(found: Fingerprint) -> Choice:
         return Choice("loss.name", "cross_entropy", reason)
     reason = f"the largest class is {found.imbalance:.1f} times the smallest (arXiv 2007.07314)"
     return Choice("loss.name", "logit_adjustment", reason)
+
+
+def _noise(found: Fingerprint, tuning: Choice, fewest: int) -> tuple[Choice, ...]:
+    """Return which method learns around wrong labels, with the rate it is to reckon with."""
+    key, noise = "noise.method", found.noise
+    if noise is None:
+        return (Choice(key, "none", "too few labels to tell how many are wrong"),)
+    told = f"{noise.rate:.0%} of the labels seem wrong ({noise.low:.0%} to {noise.high:.0%})"
+    if noise.low <= NOISY:
+        return (Choice(key, "none", f"{told}: not surely more than {NOISY:.0%}"),)
+    if noise.rate > MOST_WRONG:
+        return (Choice(key, "none", f"{told}, more than half: no method helps, look at them"),)
+    if tuning.value == "prototype" or fewest < LEAST_A_CLASS:
+        reason = f"{told}, but the rarest class has {fewest} images: too few to leave any out"
+        return (Choice(key, "none", reason),)
+    rate = Choice("noise.rate", round(noise.rate, 3), "as estimated by grouped cross-validation")
+    if noise.rate < VERY_NOISY:
+        reason = f"{told}: two networks leave them out (arXiv 1804.06872), at twice the time"
+        return (Choice(key, "co_teaching", reason), rate)
+    reason = f"{told}: images are learnt without them (arXiv 2002.07394), at four times the time"
+    return (Choice(key, "dividemix", reason), rate)
 
 
 def _tuning(weights: str, fewest: int) -> Choice:
