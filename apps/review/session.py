@@ -34,9 +34,13 @@ def reader() -> str:
 
     The account that signed in, or else the name that was typed in.
     """
+    name = _given_name()
+    return "" if name == st.session_state.get("barred", ("", ""))[0] else name
+
+
+def _given_name() -> str:
     name = st.session_state.get("account") or st.session_state.get("reader_name", "")
-    known = " ".join(str(name).split())[:READER_LENGTH]
-    return "" if known == st.session_state.get("barred") else known
+    return " ".join(str(name).split())[:READER_LENGTH]
 
 
 def set_reader(name: str) -> None:
@@ -44,9 +48,15 @@ def set_reader(name: str) -> None:
     st.session_state["reader_name"] = name[:READER_LENGTH]
 
 
-def bar(name: str) -> None:
+def bar(name: str, why: str) -> None:
     """Count a name that cannot be used here as none."""
-    st.session_state["barred"] = name
+    st.session_state["barred"] = (name, why)
+
+
+def barred() -> str:
+    """Return why the name that was given cannot be used; empty when it can."""
+    name, why = st.session_state.get("barred", ("", ""))
+    return str(why) if name and name == _given_name() else ""
 
 
 def next_turn() -> int:

@@ -9,7 +9,7 @@ from apps.review.access import open_store, provider
 from apps.review.components import keep_desk
 from apps.review.notices import sentence, tell
 from apps.review.provider import Provider
-from medvit.errors import AccessError
+from medvit.errors import AccessError, StoreError
 from medvit.store.roles import Actor
 
 NOBODY = Actor("", "reader")
@@ -46,14 +46,18 @@ def _draw_name() -> None:
         )
     with st.container(key="desk_keys"):
         keep_desk(reader=session.reader(), turn=session.next_turn(), on_name=session.set_reader)
+    if why := session.barred():
+        tell(why, tone="refusal")
     name = session.reader()
     if not name or st.session_state.get("signed_in") == name:
         return
     try:
         open_store().sign_in(name)
     except AccessError as error:
-        session.bar(name)
-        session.refuse(sentence(error))
+        session.bar(name, sentence(error))
+        tell(sentence(error), tone="refusal")
+    except StoreError as error:
+        tell(f"Who came in could not be written down: {sentence(error)}", tone="caution")
     else:
         st.session_state["signed_in"] = name
 
