@@ -15,7 +15,6 @@ from medvit.store.decisions import READER_MAX, one_line
 from medvit.store.roles import Actor, Deed, Role, known_role
 from medvit.store.tables import AuditTable, DecisionTable, ReaderTable
 
-
 UNASSIGNED = "anybody"
 """Written as the role of who acts while nobody manages roles."""
 
