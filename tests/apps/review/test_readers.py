@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import sqlite3
+import threading
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,8 +18,10 @@ from apps.review.names import shown_message, shown_name
 from medvit.store import engine
 from medvit.store.roles import Actor
 from medvit.store.rows import CaseRow, CaseSignal, Decision
-from tests.apps.review.conftest import CT_ID, IMAGE_ID, LOST_ID, OTHER_CT_ID, Practice
+from medvit.store.store import Store
+from tests.apps.review.conftest import CT_ID, IMAGE_ID, LOST_ID, OTHER_CT_ID, Practice, fill
 from tests.apps.review.test_pages import APP, actions, open_page, press, said, sound
+from tests.make.postgres import own_postgres
 
 
 def test_start_reading_opens_what_nobody_has(practice: Practice) -> None:
@@ -114,6 +118,31 @@ def test_a_store_that_is_read_only_can_be_looked_at(practice: Practice) -> None:
     assert "Not saved" in said(page)
     assert "attempt to write a readonly database" in said(page)
     assert actions(practice) == []
+
+
+@pytest.mark.database
+@pytest.mark.slow
+def test_a_server_that_restarts_under_the_app_costs_no_decision(
+    practice: Practice, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    with own_postgres() as server:
+        monkeypatch.setenv("MEDVIT_STORE", server.url)
+        with Store.open(server.url) as store:
+            fill(practice.workspace, store, tmp_path / "again")
+            page = press(open_page(CT_ID, reader="Dr Lee"), "Accept")
+            server.stop()
+            page = sound(page.run())
+            assert "check the disk, the permissions and the server" in said(page)
+            server.start()
+            page = press(sound(page.run()), "Reject")
+            server.stop()
+            starter = threading.Timer(0.5, server.start)
+            starter.start()
+            press(page, "Unsure")
+            starter.join()
+            made = [row.action for row in store.list_decisions(CT_ID)]
+        access._opened.cache_clear()
+    assert made == ["accept", "reject", "unsure"]
 
 
 def test_a_name_of_an_account_is_refused_where_nobody_signs_in(practice: Practice) -> None:
