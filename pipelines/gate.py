@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from medvit import atomic
-from medvit.metrics.noninferiority import Answer, Claim, Verdict, weigh
+from medvit.metrics.noninferiority import Answer, Claim, Verdict, level_at, weigh
 from medvit.registry.production import check_weights
 from medvit.report.gate_report import Figure, GatePage, gate_page
 from pipelines.evaluating.keeping import REPORT, heading
@@ -95,15 +95,16 @@ def judge(
         answers_of(challenger, frozen, folder=settings.folder),
     )
     weighed = _weigh(pair, answers, frozen, settings=settings)
+    key = model_key(challenger)
+    look = count_look(settings.folder, frozen_sha256=frozen.sha256, challenger=key)
     verdict = weigh(
         weighed.evidence,
         holds_rare=settings.rare_classes == "hold",
         learned_recall=settings.new_class_recall,
+        look=look,
     )
-    key = model_key(challenger)
-    looks = count_look(settings.folder, frozen_sha256=frozen.sha256, challenger=key)
-    warnings = [*leaks.unknown, *weighed.notes, *_worn_out(looks, settings.most_looks)]
-    judged = _Judged(pair, frozen, settings, verdict, weighed, answers, looks, tuple(warnings))
+    warnings = [*leaks.unknown, *weighed.notes, *_worn_out(look, settings.most_looks)]
+    judged = _Judged(pair, frozen, settings, verdict, weighed, answers, look, tuple(warnings))
     return _written(judged, out)
 
 
@@ -117,7 +118,7 @@ class _Judged:
     verdict: Verdict
     weighed: Weighed | None = None
     answers: tuple[Answers, Answers] | None = None
-    looks: int = 0
+    look: int = 0
     warnings: tuple[str, ...] = ()
 
     @property
@@ -150,12 +151,12 @@ def _weigh(
     return weigh_scans(pair, answers, frozen, settings=settings)
 
 
-def _worn_out(looks: int, most: int) -> list[str]:
-    if looks <= most:
+def _worn_out(look: int, most: int) -> list[str]:
+    if look <= most:
         return []
     return [
-        f"{looks} challengers were held against this frozen set, and one that is not better "
-        f"passes in the end by luck alone; after {most}, freeze newly reviewed cases"
+        f"this is challenger {look} at this frozen set, and each look spends some of it; after "
+        f"{most}, freeze newly reviewed cases"
     ]
 
 
@@ -204,7 +205,15 @@ def _facts(judged: _Judged) -> list[tuple[str, str]]:
             f"95 %, {settings.rounds} draws of groups, both models on the same draw, "
             f"seed {settings.seed}",
         ),
-        ("Looks", f"{judged.looks} challengers so far at this frozen set"),
+        *_look_fact(judged.look),
+    ]
+
+
+def _look_fact(look: int) -> list[tuple[str, str]]:
+    if not look:
+        return []
+    return [
+        ("Look", f"number {look} at this frozen set; better means p below {level_at(look):.2g}")
     ]
 
 
@@ -223,7 +232,7 @@ def _plain(judged: _Judged) -> dict[str, Any]:
         "frozen": judged.frozen.name,
         "frozen_sha256": judged.frozen.sha256,
         "cases": len(judged.frozen.cases),
-        "looks": judged.looks,
+        "look": judged.look,
         "settings": judged.settings.model_dump(mode="json", exclude={"folder"}),
     }
     if judged.weighed is None:

@@ -15,6 +15,7 @@ from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import stats
 
 from medvit.metrics.classification import wilson_interval
 from medvit.metrics.paired import ROUNDS, Difference, Indices, McNemar, mcnemar
@@ -24,7 +25,10 @@ Answer = Literal["promote", "refuse", "undecided"]
 Standing = Literal["not worse", "unclear", "worse", "insufficient"]
 
 LEVEL = 0.05
-"""Of the exact tests, two-sided."""
+"""Of the exact tests, two-sided, at the first look at a frozen set."""
+
+Z_95 = 1.959964
+"""Half-width of a 95 % interval in standard errors."""
 
 CHUNK = 250
 """Draws held at a time."""
@@ -179,16 +183,17 @@ def share_claims(
     return tuple(claims)
 
 
-def weigh(evidence: Evidence, *, holds_rare: bool, learned_recall: float) -> Verdict:
+def weigh(evidence: Evidence, *, holds_rare: bool, learned_recall: float, look: int = 1) -> Verdict:
     """Return whether a challenger may take the champion's place.
 
     Args:
         evidence: What was measured.
         holds_rare: Whether parts with too few cases keep it from promotion.
         learned_recall: Recall that a new class must surely reach to count as learned.
+        look: Which challenger this is at these frozen cases, from 1.
     """
-    primary = evidence.primary
-    better = is_better(primary)
+    primary, level = evidence.primary, level_at(look)
+    better = is_better(primary, level=level)
     faults = [*_losses(evidence), *_worse(evidence, holds_rare=holds_rare)]
     if faults:
         return Verdict("refuse", tuple(faults), better)
@@ -210,16 +215,38 @@ def weigh(evidence: Evidence, *, holds_rare: bool, learned_recall: float) -> Ver
             "promote", (*gains, f"not worse on {primary.name} and on every part"), better
         )
     if not gains:
-        doubts.insert(0, f"not surely better on {primary.name}: {told(primary)}{_too_few(primary)}")
+        doubts.insert(0, f"not surely better on {primary.name}: {told(primary)}")
+        doubts[0] += _why_not(primary, level=level)
     return Verdict("undecided", (*doubts, *gains), better)
 
 
-def is_better(claim: Claim) -> bool:
-    """Whether the interval lies above 0 and the exact test, if there is one, agrees."""
+def level_at(look: int) -> float:
+    """Return the level of the test at the n-th look at the same frozen cases.
+
+    Levels fall as 1 / (n (n + 1)) and add up to twice the first. So however many challengers
+    are held against a frozen set, the chance that any one that is only equal gets promoted as
+    better stays below 5 % (half of the two-sided sum; Bonferroni).
+
+    Examples:
+        >>> [round(level_at(look), 4) for look in (1, 2, 3, 10)]
+        [0.05, 0.0167, 0.0083, 0.0009]
+        >>> sum(level_at(look) for look in range(1, 100_000)) < 2 * LEVEL
+        True
+    """
+    return 2 * LEVEL / (look * (look + 1))
+
+
+def is_better(claim: Claim, *, level: float = LEVEL) -> bool:
+    """Whether the interval lies above 0 and the exact test, if there is one, agrees.
+
+    At other levels than 5 % the lower half of the interval is stretched as a normal one.
+    """
     difference = claim.difference
     if difference is None or not claim.enough:
         return False
-    return difference.is_better and (not claim.is_share or claim.flips.p < LEVEL)
+    stretch = float(stats.norm.isf(level / 2)) / Z_95
+    low = difference.value - (difference.value - difference.low) * max(1.0, stretch)
+    return low > 0 and (not claim.is_share or claim.flips.p < level)
 
 
 def holm(p_values: Sequence[float]) -> tuple[float, ...]:
@@ -280,11 +307,14 @@ def _doubts(evidence: Evidence, *, holds_rare: bool) -> list[str]:
     return [*doubts, *([f"too few cases to judge {', '.join(rare)}"] if rare else [])]
 
 
-def _too_few(claim: Claim) -> str:
-    if claim.flips.can_decide or not claim.is_share:
-        return ""
-    flipped = claim.flips.gained + claim.flips.lost
-    return f"; not enough evidence, only {flipped} cases were answered differently"
+def _why_not(claim: Claim, *, level: float) -> str:
+    """Return what is missing, where the interval alone would say that it is better."""
+    if claim.is_share and not claim.flips.can_decide:
+        flipped = claim.flips.gained + claim.flips.lost
+        return f"; not enough evidence, only {flipped} cases were answered differently"
+    if level < LEVEL and is_better(claim):
+        return f"; it would have been at a first look, but this one asks for p below {level:.2g}"
+    return ""
 
 
 def _drawn(

@@ -13,7 +13,7 @@ LOOKS_FILE = "looks.json"
 
 
 def count_look(folder: Path, *, frozen_sha256: str, challenger: str) -> int:
-    """Write a look down, and return how many challengers were held against a frozen set so far.
+    """Write a look down, and return the how manieth challenger this is at a frozen set.
 
     The same challenger may be looked at again: that tells nothing new.
 
@@ -29,6 +29,7 @@ def count_look(folder: Path, *, frozen_sha256: str, challenger: str) -> int:
     with locked(folder):
         looks = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
         seen = looks.setdefault(frozen_sha256, {})
-        seen.setdefault(challenger, datetime.now(UTC).isoformat(timespec="seconds"))
-        atomic.write_text(file, json.dumps(looks, indent=1, sort_keys=True) + "\n")
-        return len(seen)
+        now = datetime.now(UTC).isoformat(timespec="seconds")
+        seen.setdefault(challenger, {"look": len(seen) + 1, "at": now})
+        atomic.write_text(file, json.dumps(looks, indent=1) + "\n")
+        return int(seen[challenger]["look"])
