@@ -96,7 +96,7 @@ def check_report(config: PretrainConfig, manifest: Manifest) -> None:
                 f"{manifest.file}: the report needs two classes and {need} labelled images of each "
                 f"in split {split}, found {', '.join(short) or f'{len(counts)} classes'}"
             )
-            raise ConfigError(msg, hint="label more images, or lower report.shots, or drop report")
+            raise ConfigError(msg, hint="label more images, lower report.shots, or set report=null")
 
 
 def write_payoff(
