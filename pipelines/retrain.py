@@ -233,7 +233,7 @@ def _count_new(
 ) -> int:
     """Return how many labels are new since the last attempt, or of the run that goes on."""
     if _goes_on(workspace, identity):
-        return new_labels(version, labels_of(champion, workspace))
+        return new_labels(version, labels_of(champion, workspace, version))
     return require_news(version, champion, workspace, least=settings.min_labels)
 
 
@@ -286,7 +286,7 @@ def _challenger(job: _Retraining, folder: Path) -> Challenger:
 
 
 def _make(job: _Retraining, desk: Desk) -> Challenger:
-    before = labels_of(job.champion, job.workspace)
+    before = labels_of(job.champion, job.workspace, job.version)
     assignment = Assignment(job.champion, job.version, before, job.settings.strategy)
     if job.champion.task == "nodule":
         from pipelines.retraining.nodules import make_nodule_challenger

@@ -9,12 +9,11 @@ from typing import Literal, cast
 from medvit.errors import NothingToDoError
 from medvit.labels.dataset import DatasetVersion, read_dataset
 from medvit.models.card import read_card
+from medvit.registry.lineage import image_mark, lineage_of
 from medvit.registry.registry import ModelVersion, list_models
 from medvit.workspace import Workspace
 from pipelines.retraining.snapshot import Task, home_of
 from pipelines.retraining.strategy import Strategy
-
-LEARNT_AND_FROZEN = ("train", "val", "test")
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,16 +31,34 @@ class Assignment:
     wanted: Strategy | Literal["auto"] = "auto"
 
 
-def labels_of(model: ModelVersion, workspace: Workspace) -> dict[str, str]:
-    """Return the labels by content that a model was made with, as far as they are here."""
+def labels_of(model: ModelVersion, workspace: Workspace, version: DatasetVersion) -> dict[str, str]:
+    """Return the labels by content that a model was made with, as far as they are known.
+
+    A model that retraining made names its data set version. Of another one it is known which
+    images it was trained on; their labels of today are taken for those of then.
+    """
     facts = read_card(model.folder).training.get("dataset") or {}
     if not {"task", "version", "sha256"} <= facts.keys():
-        return {}
+        return _labels_by_lineage(model, workspace, version)
     folder = home_of(workspace, cast("Task", facts["task"])) / str(facts["version"])
     if not folder.is_dir():
         return {}
-    version = read_dataset(folder)
-    return version.marked if version.sha256 == facts["sha256"] else {}
+    made_with = read_dataset(folder)
+    return made_with.marked if made_with.sha256 == facts["sha256"] else {}
+
+
+def _labels_by_lineage(
+    model: ModelVersion, workspace: Workspace, version: DatasetVersion
+) -> dict[str, str]:
+    cases = lineage_of(model, workspace.models).seen.cases
+    if not cases or version.task != "defect":
+        return {}
+    learnt = [row for row in version.manifest.rows if row.split in ("train", "val")]
+    return {
+        version.contents[row.path]: row.label
+        for row in learnt
+        if image_mark(version.folder / row.path) in cases
+    }
 
 
 def new_labels(version: DatasetVersion, before: Mapping[str, str]) -> int:
@@ -58,7 +75,7 @@ def require_news(
         NothingToDoError: If there are none, or fewer than `least`.
     """
     last = _last_attempt(champion, workspace)
-    count = new_labels(version, labels_of(last, workspace))
+    count = new_labels(version, labels_of(last, workspace, version))
     if not count:
         msg = f"no label is new since {last.reference} was trained"
         hint = "review more findings"
