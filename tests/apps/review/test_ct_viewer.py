@@ -289,12 +289,12 @@ def strange(workspace: Workspace, root: Path) -> dict[str, str]:
     tilted = (1.0, 0.0, 0.0, 0.0, float(np.cos(turn)), float(np.sin(turn)))
     oblique = CtSeries(hu=hu, orientation=tilted, series_uid="1.2.826.0.1.3680043.8.498.90")
     marked = CtSeries(hu=hu, series_uid="1.2.826.0.1.3680043.8.498.91")
-    bright = np.full((8, 8, 4), np.nan, np.float32)
-    bright[0] = -1000
+    holed = np.full((8, 8, 4), -1000, np.float32)
+    holed[3, 3, 2] = np.nan
     cases = {
         "ct-90": Case("ct-90", "ct", "oblique", root, write_series(root / "o", oblique), "1.90"),
         "ct-91": Case("ct-91", "ct", MARKUP, root, write_series(root / "m", marked), "1.91"),
-        "ct-92": Case("ct-92", "ct", "nan.nii", root, (write_nifti(root / "nan.nii", bright),), ""),
+        "ct-92": Case("ct-92", "ct", "nan.nii", root, (write_nifti(root / "nan.nii", holed),), ""),
         "ct-93": Case("ct-93", "ct", "gone", root, (root / "gone.nii",), ""),
         "ct-94": Case("ct-94", "ct", "flat.nii", root, (flat(root),), ""),
     }
@@ -308,7 +308,7 @@ def strange(workspace: Workspace, root: Path) -> dict[str, str]:
         "ct-91": MARKUP,
         "ct-92": "are not finite numbers",
         "ct-93": "cannot be read",
-        "ct-94": "slice 1 of 1",
+        "ct-94": "fewer than 3 slices",
     }
 
 
