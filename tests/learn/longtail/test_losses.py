@@ -14,6 +14,7 @@ from medvit.learn.longtail.losses import (
     FocalLoss,
     LossName,
     adjust_after_training,
+    adjust_bias,
     build_loss,
 )
 
@@ -113,3 +114,13 @@ def test_logit_adjustment_beats_cross_entropy_on_a_long_tail() -> None:
                 found["after"] = _balanced_accuracy(nn.Identity(), shifted, y_test)
     assert found["logit_adjustment"] > found["cross_entropy"] + 0.1
     assert found["after"] > found["cross_entropy"] + 0.1
+
+
+def test_a_head_corrected_after_training_gives_corrected_logits() -> None:
+    head = nn.Linear(4, 3)
+    x = torch.randn(5, 4, generator=torch.Generator().manual_seed(2))
+    expected = adjust_after_training(head(x), COUNTS, tau=0.7).detach()
+    adjust_bias(head, COUNTS, tau=0.7)
+    torch.testing.assert_close(head(x).detach(), expected)
+    with pytest.raises(ValueError, match="a bias of 3 classes is needed, got Identity"):
+        adjust_bias(nn.Identity(), COUNTS)

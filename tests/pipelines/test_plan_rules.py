@@ -1,0 +1,56 @@
+"""What a plan chooses when labels seem wrong."""
+
+from __future__ import annotations
+
+import pytest
+
+from medvit.data.fingerprint import Fingerprint, NoiseEstimate
+from pipelines.plan_rules import choose, notes
+
+
+def fingerprint(noise: NoiseEstimate | None, *, fewest: int = 40) -> Fingerprint:
+    counts = {"a": 200, "b": fewest}
+    return Fingerprint(
+        images=240,
+        unreadable=0,
+        unlabelled=0,
+        counts=counts,
+        train_counts=counts,
+        median_px=128,
+        smallest_px=128,
+        largest=("a.png", 128, 128),
+        grey=240,
+        colour=0,
+        groups=240,
+        duplicates=0,
+        imbalance=200 / fewest,
+        noise=noise,
+    )
+
+
+@pytest.mark.parametrize(
+    ("rate", "low", "fewest", "method", "why"),
+    [
+        (0.04, 0.01, 40, "none", "4% of the labels seem wrong (1% to 10%): not surely more than"),
+        (0.20, 0.17, 40, "co_teaching", "two networks leave them out"),
+        (0.40, 0.35, 40, "dividemix", "images are learnt without them"),
+        (0.55, 0.50, 40, "none", "more than half"),
+        (0.20, 0.17, 6, "none", "the rarest class has 6 images"),
+    ],
+)
+def test_the_method_follows_from_the_share_of_wrong_labels(
+    rate: float, low: float, fewest: int, method: str, why: str
+) -> None:
+    found = fingerprint(NoiseEstimate(rate, low, rate + 0.06), fewest=fewest)
+    chosen = {each.key: each for each in choose(found, weights="none", realtime=False)}
+    assert chosen["noise.method"].value == method
+    assert why in chosen["noise.method"].reason
+    assert ("noise.rate" in chosen) == (method != "none")
+    assert chosen["loss.name"].value == "logit_adjustment"
+    assert any("medvit labels suspects" in note for note in notes(found)) == (low > 0.05)
+
+
+def test_too_few_labels_tell_nothing_of_noise() -> None:
+    chosen = choose(fingerprint(None), weights="none", realtime=False)
+    noise = next(each for each in chosen if each.key == "noise.method")
+    assert (noise.value, noise.reason) == ("none", "too few labels to tell how many are wrong")
