@@ -25,6 +25,7 @@ from medvit.workspace import Workspace
 from pipelines import pretrain
 from pipelines.classify_start import is_poor_start
 from pipelines.pretrain_image_config import PretrainConfig
+from pipelines.pretrain_images import seconds_per_epoch
 from tests.make.surface import write_surface_set
 
 TINY: dict[str, Any] = {
@@ -192,3 +193,23 @@ def test_killed_and_resumed_it_ends_with_the_same_weights(manifest: Path, tmp_pa
     assert cards[0].metrics["loss"] == cards[1].metrics["loss"]
     rows = (tmp_path / "parts/runs/pretrain/1/results.csv").read_text(encoding="utf-8")
     assert rows == (tmp_path / "whole/runs/pretrain/1/results.csv").read_text(encoding="utf-8")
+
+
+@pytest.mark.slow
+def test_two_processes_train_together(
+    manifest: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    config = load(tmp_path, manifest, "train.devices=2", "model.backbone=cnn_small")
+    answer = pretrain.run(config, Workspace(tmp_path))
+    assert answer["metrics"]["epochs"] == 1
+    assert answer["metrics"]["spread"] > 0
+    text = (Path(answer["run"]) / "results.csv").read_text(encoding="utf-8")
+    assert len(text.splitlines()) == 2
+
+
+def test_an_epoch_is_timed_and_leaves_nothing_behind(manifest: Path, tmp_path: Path) -> None:
+    config = load(tmp_path, manifest)
+    before = sorted(Path.cwd().iterdir())
+    assert seconds_per_epoch(config, steps=1) > 0
+    assert sorted(Path.cwd().iterdir()) == before

@@ -110,3 +110,14 @@ def test_query_key_and_value_are_drawn_as_matrices_of_their_own() -> None:
 def test_a_momentum_above_one_is_refused() -> None:
     with pytest.raises(ValueError, match=r"got 0\.2 and 1\.5"):
         MocoSettings(momentum=1.5)
+
+
+def test_processes_together_have_the_loss_of_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    q, k = torch.randn(2, 6, 4, generator=torch.Generator().manual_seed(3))
+    whole = contrast(q, k, temperature=0.2)
+    parts = []
+    for rank in range(2):
+        where = "medvit.learn.pretraining.moco.rank_and_world"
+        monkeypatch.setattr(where, lambda rank=rank: (rank, 2))
+        parts.append(contrast(q[3 * rank : 3 * rank + 3], k, temperature=0.2))
+    torch.testing.assert_close(torch.stack(parts).mean(), whole)
