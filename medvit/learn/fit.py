@@ -231,8 +231,8 @@ class _Task(LightningModule):
         epoch, step = self.trainer.current_epoch + 1, self.trainer.global_step + 1
         rate = max(float(group["lr"]) for group in self.trainer.optimizers[0].param_groups)
         msg = (
-            f"the loss is {float(loss.detach()):g} in epoch {epoch}, step {step}, at a learning rate of "
-            f"{rate:.3g}; the training was stopped"
+            f"the loss is {float(loss.detach()):g} in epoch {epoch}, step {step}, at a learning "
+            f"rate of {rate:.3g}; the training was stopped"
         )
         raise ConfigError(msg, hint="lower train.lr, or raise train.warmup_epochs")
 
