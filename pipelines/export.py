@@ -260,6 +260,9 @@ def _source_sidecar(
     if card.task == "backbone":
         msg = f"{card.reference} is a backbone to start from, and has no decisions to be held to"
         raise ConfigError(msg, hint="export a nodule or defect model; see `medvit models list`")
+    if card.architecture.builder == "defect_detector":
+        msg = f"{card.reference} finds boxes on images: only classifiers and nodule models export"
+        raise ConfigError(msg, hint="scan with it as it is, or export a classifier")
     given: HuInput | GreyInput
     if card.task == "nodule":
         given, rule = _of_detector(card, network, tile_side=tile_side)

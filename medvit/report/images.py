@@ -47,8 +47,9 @@ def images(results: Sequence[CaseResult], thumbnails: Mapping[str, str]) -> Html
 
 def _lead(n_images: int, n_shown: int, n_pictures: int) -> str:
     text = (
-        f"{counted(n_images, 'image')}, each with its most probable label. The heat map shows "
-        "where the evidence for that label lies, not the outline of a defect."
+        f"{counted(n_images, 'image')}, each with its most probable label. A heat map shows where "
+        "the evidence for that label lies, not the outline of a defect; a picture without one "
+        "shows the boxes of a detector."
     )
     if n_pictures < n_shown:
         text += f" Pictures are shown for {n_pictures:,} of {n_shown:,} to keep this file small."

@@ -31,7 +31,7 @@ from pipelines.scanning.workbench import Workbench
 Box = tuple[int, int, int, int]
 Pixels = NDArray[np.float32]
 
-BOXES_BYTES = 40
+BOXES_BYTES = 32
 """Bytes for each pixel of an image that boxes are found on, its decoding included, measured."""
 
 
