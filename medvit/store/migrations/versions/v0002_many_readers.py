@@ -112,6 +112,8 @@ def _widen_cases() -> None:
         )
     )
     op.create_index(op.f("ix_cases_review_scanned_at"), "cases", ["review", "scanned_at"])
+    columns = ["case_id", "review", "touched_at"]
+    op.create_index(op.f("ix_cases_case_id_review_touched_at"), "cases", columns)
 
 
 def _new_columns() -> list[sa.Column[object]]:
