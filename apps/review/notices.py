@@ -20,4 +20,8 @@ def tell(message: str, *, tone: Tone) -> None:
 
 def sentence(error: MedvitError) -> str:
     """Return an error with its way out, as one text."""
-    return " ".join(part for part in (error.message, error.hint) if part)
+    message, hint = error.message, error.hint
+    if not hint:
+        return message
+    stop = "" if message.endswith((".", "!", "?")) else "."
+    return f"{message}{stop} {hint[0].upper()}{hint[1:]}"

@@ -6,6 +6,7 @@ const KEYS = { a: "accept", x: "reject", u: "unsure", s: "skip", z: "undo", n: "
 const FIELDS = { r: ".st-key-panel [class*='st-key-label_'] input", t: ".st-key-panel [class*='st-key-note_'] input", c: ".st-key-panel [class*='st-key-reason_'] input" };
 
 const DRAWING_MS = 50;
+const CHOOSING_MS = 100;
 
 function isDeskKey(event) {
   return event.key.toLowerCase() in KEYS || event.key.toLowerCase() === "g" || /^[1-9]$/.test(event.key);
@@ -33,12 +34,13 @@ function rememberReader(root, data, send) {
   root.dataset.reader = data.reader;
 }
 
-// Enter or Escape ends typing a name or a note; from then on keys decide again.
+// Enter ends typing a name or a note, and choosing from a list; Escape leaves a name or a note.
+// From then on keys decide again.
 function leaveField(event) {
   if (!["Enter", "Escape"].includes(event.key) || event.target.tagName !== "INPUT") return;
-  const isChoice = event.target.role === "combobox";
-  if (isChoice && event.target.getAttribute("aria-expanded") === "true") return;
-  if (event.target.closest(".st-key-reader_bar, .st-key-panel")) setTimeout(() => event.target.blur(), 0);
+  const isList = event.target.role === "combobox";
+  if (isList && event.key === "Escape") return; // closes the list, or clears what was chosen
+  if (event.target.closest(".st-key-reader_bar, .st-key-panel")) setTimeout(() => event.target.blur(), isList ? CHOOSING_MS : 0);
 }
 
 function goToField(event) {
@@ -80,7 +82,7 @@ function buildDesk(root) {
   const help = make("button", "mv-tool mv-icon", "?");
   help.title = "All keys (?)";
   help.setAttribute("aria-label", "Show all keys");
-  help.addEventListener("click", () => root.help.showModal());
+  help.addEventListener("click", () => showHelp(root.help));
   root.replaceChildren(help, theme, root.help);
 }
 
@@ -92,7 +94,7 @@ export default function ({ data, parentElement, setTriggerValue }) {
   const onKey = (event) => {
     leaveField(event);
     if (!isBareKey(event) || event.repeat || root.help.open) return;
-    if (event.key === "?") root.help.showModal();
+    if (event.key === "?") showHelp(root.help);
     else if (isDeskKey(event)) press(root, event, shownFinding(), 60);
     else goToField(event);
   };

@@ -6,12 +6,19 @@ const HELP = {
   "Go": [["n", "next finding"], ["p", "previous finding"], ["g", "next case"], ["Tab", "to the next button or field"], ["Esc", "leave a field, a box, this list"], ["?", "this list"]],
   "Image": [["wheel, + −", "zoom"], ["drag, arrows", "pan"], ["0", "fit"], ["b", "boxes on and off"], ["h", "heat map on and off"], ["w", "compare with another picture of the part"],
     ["d", "draw a box; Enter puts one in the middle"], ["e", "adjust the chosen box"], ["arrows", "move the box; Shift resizes, Ctrl takes 10 pixels"], ["Enter", "save the box"]],
-  "Scan": [["1 – 5", "window: lung, soft tissue, bone, liver, brain"], ["wheel, ↑ ↓", "previous and next slice"], ["PgUp PgDn", "ten slices; Home and End first and last"],
-    ["click, drag", "crosshair in all planes; on a circle: that finding"], ["right drag", "window; Shift and drag too"], ["Ctrl wheel", "zoom; middle drag moves, Ctrl drag too"],
-    ["l", "length: drag; ends can be moved"], ["d", "diameter: drag or click, then Add finding"], ["Del", "delete the chosen measurement"], ["Esc", "back to the crosshair"],
-    ["m", "MIP slab on and off"], ["e", "enlarge this plane, and back; double click too"], ["f", "fit"], ["h", "findings on and off"],
-    ["touch", "one finger scrolls, a tap sets the crosshair; two move and zoom"]],
+  "Scan": [["1 – 5", "window"], ["wheel, ↑ ↓", "next and previous slice"], ["PgUp PgDn", "ten slices"], ["drag", "crosshair; right button or Shift: window"],
+    ["Ctrl + wheel", "zoom"], ["f", "fit"], ["e", "one plane large"], ["m", "slab of largest values"], ["h", "findings on and off"], ["l", "measure a length"],
+    ["d", "measure a diameter, add it as a finding"], ["Esc", "back to the crosshair"]],
 };
+
+// Keys of the viewer that is not on the page are left out.
+function showHelp(dialog) {
+  for (const [name, viewer] of [["Image", ".mv-image"], ["Scan", ".mv-ct"]]) {
+    const other = document.querySelector(viewer === ".mv-ct" ? ".mv-image" : ".mv-ct");
+    dialog.querySelector(`[data-page=${name}]`).hidden = Boolean(other) && !document.querySelector(viewer);
+  }
+  dialog.showModal();
+}
 
 function helpDialog() {
   const dialog = make("dialog", "mv-help");
@@ -33,6 +40,7 @@ function helpDialog() {
       row.append(term, make("dd", "", text));
       list.append(row);
     }
+    group.dataset.page = name;
     group.append(make("h3", "mv-heading", name), list);
     groups.append(group);
   }
