@@ -19,7 +19,7 @@ from tests.apps.cli.conftest import Medvit, medvit
 
 __all__ = ["medvit"]
 
-WITHHELD = "inclusion"
+WITHHELD = "rolled-in_scale"
 SHOTS = 5
 LEAST_RECALL = 0.85
 MOST_LOST = 0.01
@@ -139,6 +139,7 @@ def test_five_decisions_teach_a_class_and_rollback_unteaches_it(
     name_five(steel, workspace)
     payload = medvit("retrain", "--model", "strip", "--promote", "--json").payload
     gate, metrics = payload["gate"], payload["metrics"]
+    sys.stderr.write(json.dumps(payload, indent=1))
     assert gate["verdict"] == "promote", gate["reasons"]
     assert payload["promoted"]
     assert Path(gate["report"]).is_file()

@@ -19,6 +19,9 @@ from medvit.models.heads.novel import NovelHead
 SCALES = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0)
 JUST_BELOW = 1e-4
 
+MOST_OF_A_CLASS = 3.0
+"""An old class may lose this many times the share that all of them together may lose."""
+
 
 @torch.no_grad()
 def add_novel_class(
@@ -26,9 +29,10 @@ def add_novel_class(
 ) -> NovelHead:
     """Return a head with one more class.
 
-    The offset is the largest that moves at most `most_moved` of the held-out images. The scale
-    does not change which class wins; the one is kept that gives the held-out images, and those
-    of the support with each left out of the mean once, the least loss.
+    The offset is the largest that moves at most `most_moved` of the held-out images, and of no
+    old class more than three times that share: a newcomer mostly takes from its neighbour.
+    The scale does not change which class wins; the one is kept that gives the least loss to
+    the held-out images and to the support, each image left out of the mean once.
 
     Args:
         base: The old head, which is kept as it is.
@@ -55,8 +59,11 @@ def add_novel_class(
     head.whiten.copy_(whiten)
     head.old_means.copy_(means @ whiten)
     head.mean.copy_(support.double().mean(0) @ whiten)
-    room = (-head.ratio(held_out)).sort().values  # an offset above this moves the image
-    head.offset.fill_(float(room[int(most_moved * len(room))]) - JUST_BELOW)
+    room = -head.ratio(held_out)  # an offset above this moves the image
+    shares = [(room, most_moved)]
+    shares += [(room[numbers == k], MOST_OF_A_CLASS * most_moved) for k in range(len(called))]
+    least = min(float(own.sort().values[int(share * len(own))]) for own, share in shares)
+    head.offset.fill_(least - JUST_BELOW)
     head.scale.fill_(_best_scale(head, support, held_out))
     return head
 
