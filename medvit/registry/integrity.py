@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -49,28 +49,39 @@ def verify(models: Path, reference: str | None = None, *, shipped: Path = SHIPPE
         ModelError: If there is no such model.
     """
     name, _, version = (reference or "").partition("@")
-    broken = [entry for entry in read_index(models) if entry.fault]
-    known = [(each.reference, each.folder) for each in list_models(models, shipped=shipped)]
-    known += [(f"{entry.name}@{entry.version}", models / entry.folder) for entry in broken]
-    chosen = [
-        (known_as, folder)
-        for known_as, folder in known
-        if not name or known_as == reference or (not version and known_as.startswith(f"{name}@"))
-    ]
+    chosen = _folders(models, name, version, shipped=shipped)
     if not chosen and reference:
         msg = f"there is no model {reference!r}"
-        offered = ", ".join(sorted({known_as for known_as, _ in known})) or "none"
+        offered = ", ".join(sorted(_folders(models, "", "", shipped=shipped))) or "none"
         raise ModelError(msg, hint=f"known models: {offered}")
-    faults = [fault for known_as, folder in chosen for fault in _faults(known_as, folder)]
-    versions: dict[str, set[str]] = {}
-    for known_as, _ in known:
-        own, _, number = known_as.partition("@")
-        versions.setdefault(own, set()).add(number)
-    names = {known_as.partition("@")[0] for known_as, _ in chosen}
+    faults = [fault for known_as, folder in chosen.items() for fault in _faults(known_as, folder)]
+    names = {known_as.partition("@")[0] for known_as in chosen}
     names |= set() if name else {file.parent.name for file in models.glob(f"*/{POINTER}")}
+    ours = {f"{card.name}@{card.version}" for card in map(read_card, _shipped(shipped))}
     for each in sorted(names):
-        faults += _of_production(models / each, versions.get(each, set()))
-    return Checked(tuple(known_as for known_as, _ in chosen), tuple(faults))
+        faults += _of_production(models / each, ours)
+    return Checked(tuple(chosen), tuple(faults))
+
+
+def _folders(models: Path, name: str, version: str, *, shipped: Path) -> dict[str, Path]:
+    """Return the folders that a name, a name and a version, or nothing asks for."""
+    own = models / name / version
+    if version and (own / CARD_FILE).is_file():
+        return {f"{name}@{version}": own}
+    known = {each.reference: each.folder for each in list_models(models, shipped=shipped)}
+    known |= {
+        f"{entry.name}@{entry.version}": models / entry.folder
+        for entry in read_index(models)
+        if entry.fault
+    }
+    wanted = f"{name}@{version}"
+    if version:
+        return {each: folder for each, folder in known.items() if each == wanted}
+    return {each: folder for each, folder in known.items() if not name or each.startswith(wanted)}
+
+
+def _shipped(shipped: Path) -> list[Path]:
+    return [file.parent for file in shipped.glob(f"*/{CARD_FILE}")]
 
 
 def _faults(known_as: str, folder: Path) -> Iterator[Fault]:
@@ -95,7 +106,7 @@ def _faults(known_as: str, folder: Path) -> Iterator[Fault]:
             yield Fault(known_as, file, f"sha256 is {found[:12]}, written was {sha256[:12]}")
 
 
-def _of_production(folder: Path, versions: set[str]) -> Iterator[Fault]:
+def _of_production(folder: Path, shipped: Collection[str]) -> Iterator[Fault]:
     """Check what a name means, and how it came to that."""
     try:
         changes = read_history(folder / HISTORY_FILE)
@@ -105,6 +116,8 @@ def _of_production(folder: Path, versions: set[str]) -> Iterator[Fault]:
     fault = pointer_fault(folder, changes)
     if fault:
         yield Fault(folder.name, folder / POINTER, fault)
-    if changes and changes[-1].to_version not in versions:
-        message = f"{changes[-1].to_version} is in production, but its folder is gone"
+    serving = changes[-1].to_version if changes else ""
+    is_there = (folder / serving / CARD_FILE).is_file() or f"{folder.name}@{serving}" in shipped
+    if changes and not is_there:
+        message = f"{serving} is in production, but its folder is gone"
         yield Fault(folder.name, folder / POINTER, message)

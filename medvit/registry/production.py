@@ -28,7 +28,6 @@ from medvit.registry.registry import (
     ModelVersion,
     check_name,
     find_model,
-    list_models,
     pinned_version,
 )
 
@@ -127,9 +126,8 @@ def check_weights(version: ModelVersion) -> None:
 
 def _meant(models: Path, name: str, *, shipped: Path) -> str:
     """Return the version that a name means, also if it is gone."""
-    versions = list_models(models, shipped=shipped)
-    current = next((each.version for each in versions if each.name == name and each.production), "")
-    return pinned_version(models, name) or current
+    pinned = pinned_version(models, name)
+    return pinned or find_model(name, models=models, shipped=shipped).version
 
 
 def _move(

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, Literal, cast
 
 from medvit.errors import ModelError
-from medvit.models.card import CARD_FILE, NAME_PATTERN, read_card
+from medvit.models.card import CARD_FILE, NAME_PATTERN, ModelCard, read_card
 from medvit.registry.index import read_index
 
 Task = Literal["nodule", "defect", "backbone"]
@@ -77,14 +77,19 @@ def find_model(
     """
     wanted = reference or DEFAULT_NAMES[task or "nodule"]
     name, _, version = wanted.partition("@")
-    known = list_models(models, shipped=shipped)
-    for model in known:
-        if model.name == name and (model.version == version if version else model.production):
-            if task is not None and model.task != task:
-                msg = f"{model.reference} is a {model.task} model, but the task is {task}"
-                raise ModelError(msg, hint="choose one with `medvit models list`")
-            return model
-    raise _unknown(wanted, known, models)
+    model = _straight(name, version, models, shipped=shipped)
+    if model is None:
+        known = list_models(models, shipped=shipped)
+        named = (each for each in known if each.name == name)
+        model = next(
+            (m for m in named if (m.version == version if version else m.production)), None
+        )
+        if model is None:
+            raise _unknown(wanted, known, models)
+    if task is not None and model.task != task:
+        msg = f"{model.reference} is a {model.task} model, but the task is {task}"
+        raise ModelError(msg, hint="choose one with `medvit models list`")
+    return model
 
 
 def version_folder(models: Path, name: str) -> Iterator[Path]:
@@ -121,6 +126,39 @@ def check_name(name: str) -> None:
         raise ModelError(msg)
 
 
+def _straight(
+    name: str, version: str, models: Path | None, *, shipped: Path
+) -> ModelVersion | None:
+    """Return a model without a look at any other; None where that does not do."""
+    if models is None or not re.match(NAME_PATTERN, name):
+        return None
+    ours = next((each for each in _shipped(shipped) if each.name == name), None)
+    meant = pinned_version(models, name) or (ours.version if ours else None)
+    wanted = version or meant
+    if wanted is None or meant is None:
+        return None
+    folder = models / name / wanted
+    if not (folder / CARD_FILE).is_file():
+        is_ours = ours is not None and ours.version == wanted
+        return replace(ours, production=wanted == meant) if ours and is_ours else None
+    card = read_card(folder)
+    if (card.name, card.version) != (name, wanted):
+        return None
+    return _version(card, folder, production=wanted == meant)
+
+
+def _version(card: ModelCard, folder: Path, *, production: bool = False) -> ModelVersion:
+    return ModelVersion(
+        card.name,
+        card.version,
+        card.task,
+        folder,
+        card.weights_sha256,
+        production=production,
+        metrics=card.metrics,
+    )
+
+
 def _unknown(wanted: str, known: Sequence[ModelVersion], models: Path | None) -> ModelError:
     name, _, version = wanted.partition("@")
     if models is not None and re.match(NAME_PATTERN, name):
@@ -138,16 +176,7 @@ def _unknown(wanted: str, known: Sequence[ModelVersion], models: Path | None) ->
 
 def _shipped(shipped: Path) -> Iterator[ModelVersion]:
     for path in sorted(shipped.glob(f"*/{CARD_FILE}")):
-        card = read_card(path.parent)
-        yield ModelVersion(
-            card.name,
-            card.version,
-            card.task,
-            path.parent,
-            card.weights_sha256,
-            production=False,
-            metrics=card.metrics,
-        )
+        yield _version(read_card(path.parent), path.parent)
 
 
 def _own(models: Path | None) -> Iterator[ModelVersion]:

@@ -33,7 +33,7 @@ def learn(manifest: Path, workspace: Workspace) -> str:
         "task": "classify",
         "data": {"manifest": str(manifest), "side_px": 32},
         "model": {"name": "tiny"},
-        "train": {"epochs": 5, "batch_size": 12, "lr": 2e-3, "warmup_epochs": 1},
+        "tuning": {"method": "prototype"},
         "views": {"side_px": 32},
     }
     config = check_config(ClassifyConfig, values, name="tiny.yaml")
