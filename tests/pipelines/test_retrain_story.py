@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import csv
-import json
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -137,11 +135,11 @@ def test_five_decisions_teach_a_class_and_rollback_unteaches_it(
     assert WITHHELD not in labels_of(tmp_path / "before").values()
 
     name_five(steel, workspace)
-    payload = medvit("retrain", "--model", "strip", "--promote", "--json").payload
+    payload = medvit("retrain", "--model", "strip", "--json").payload
     gate, metrics = payload["gate"], payload["metrics"]
-    sys.stderr.write(json.dumps(payload, indent=1))
-    assert gate["verdict"] == "promote", gate["reasons"]
-    assert payload["promoted"]
+    # Of some classes the fold holds too few strips to rule out a loss: a person decides.
+    assert gate["verdict"] in ("undecided", "promote"), gate["reasons"]
+    assert f"learned {WITHHELD}" in " ".join(gate["reasons"])
     assert Path(gate["report"]).is_file()
     assert payload["strategy"]["strategy"] == "prototype", payload["strategy"]
     assert metrics["old_logits_identical"]
@@ -151,6 +149,7 @@ def test_five_decisions_teach_a_class_and_rollback_unteaches_it(
     )
     assert after >= before - MOST_LOST * len(steel.old)
 
+    assert medvit("models", "promote", payload["model"], "--by", "ann", "--json").code == 0
     assert medvit(*scan, tmp_path / "after").code == 0
     found = labels_of(tmp_path / "after")
     recall = sum(found[row["image"]] == WITHHELD for row in steel.newcomers) / len(steel.newcomers)
@@ -163,6 +162,3 @@ def test_five_decisions_teach_a_class_and_rollback_unteaches_it(
     )
     assert again == first
     assert taught != first
-    sys.stderr.write(
-        json.dumps({"recall": recall, "before": before, "after": after, **gate}, indent=1)
-    )
