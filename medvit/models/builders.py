@@ -258,7 +258,7 @@ def build_backbone(name: str, **arguments: Any) -> nn.Module:
     return _build(BACKBONES, name, arguments)
 
 
-def build_model(name: str, **arguments: Any) -> nn.Module:
+def build_model(name: str, /, **arguments: Any) -> nn.Module:
     """Return a whole network with fresh weights, as a model card names it.
 
     Raises:

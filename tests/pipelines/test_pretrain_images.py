@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -15,6 +16,7 @@ from typing import Any
 
 import pytest
 import torch
+import transformers
 import yaml
 
 from medvit.data.manifest import read_manifest, write_manifest
@@ -121,6 +123,30 @@ def test_a_collapse_is_named_and_stops_when_asked(
     record = json.loads((tmp_path / "runs/pretrain/1/run.json").read_text(encoding="utf-8"))
     assert "collapse" in record["failures"][0]
     assert not (tmp_path / "models" / "start").exists()
+
+
+@pytest.mark.slow
+def test_a_network_of_transformers_is_pretrained_and_built_again(
+    manifest: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "vit"
+    transformers.ViTModel(
+        transformers.ViTConfig(
+            hidden_size=16,
+            num_hidden_layers=1,
+            num_attention_heads=2,
+            intermediate_size=32,
+            image_size=32,
+            patch_size=8,
+        )
+    ).save_pretrained(folder)
+    name = f"hf:{folder}"
+    words = (f"model.backbone={name}", f"model.weights={name}")
+    pretrain.run(load(tmp_path, manifest, *words), Workspace(tmp_path))
+    shutil.rmtree(folder)
+    net, card = load_model(find_model("start", models=Workspace(tmp_path).models).folder)
+    assert card.architecture.builder == "image_backbone"
+    assert net(torch.zeros(1, 1, 32, 32)).shape == (1, 16, 4, 4)
 
 
 @pytest.mark.parametrize(
