@@ -42,11 +42,13 @@ from tests.apps.review.conftest import App
 GB1 = BigChest("gb1-dicom", finer=(5, 1, 1))
 FLAGS = ["--headless=new", "--no-sandbox", "--disable-gpu", "--disable-background-networking"]
 WAIT_MS = 120_000
-OPENINGS = 5
+OPENINGS = 3
 STEPS = 60
 JUMPS = 24
 WINDOWS = 30
 REST_MS = 60
+OPEN_AHEAD_MS = 2000
+"""How long a reader looks at the worklist; its first scans are opened meanwhile."""
 MODEL = "benchmark@1"
 
 READY = """
@@ -59,16 +61,17 @@ window.shows = (plane, slice) =>
   document.querySelector(`.mv-plane[data-plane=${plane}]`)?.dataset.slice === String(slice);
 """
 OPEN = """async (id) => {
+  const shown = () => document.querySelector(".mv-plane[data-plane=axial]")?.dataset.slice;
   const start = performance.now();
   document.querySelector(`.mv-line[data-case="${id}"] a`).click();
-  const end = await until(() => document.querySelector(".mv-plane[data-plane=axial]")?.dataset.slice);
-  return end - start;
+  return (await until(shown)) - start;
 }"""
 WHEEL = """async (plane) => {
   const view = document.querySelector(`.mv-plane[data-plane=${plane}]`);
   const next = Number(view.dataset.slice) + 1;
   const start = performance.now();
-  view.querySelector(".mv-stage").dispatchEvent(new WheelEvent("wheel", { deltaY: 100, cancelable: true }));
+  const turn = new WheelEvent("wheel", { deltaY: 100, cancelable: true });
+  view.querySelector(".mv-stage").dispatchEvent(turn);
   return (await until(() => shows(plane, next))) - start;
 }"""
 JUMP = """async ([plane, slice]) => {
@@ -153,7 +156,7 @@ def measure(workspace: Workspace, case: Case, log: Path) -> dict[str, Any]:
         with running(workspace, log) as app, browsing() as page:
             page.goto(app.url)
             page.wait_for_selector(f'.mv-line[data-case="{case.case_id}"] a')
-            page.wait_for_timeout(1000)
+            page.wait_for_timeout(OPEN_AHEAD_MS)
             figures["first slice"].append(page.evaluate(OPEN, case.case_id) / 1000)
             if number == OPENINGS - 1:
                 figures |= scroll(page)
@@ -192,11 +195,9 @@ def _paused(page: Page, script: str, argument: Any) -> float:
 
 def memory_of(pid: int) -> dict[str, Any]:
     """Return the peak of the app process, and of those it started, in MB."""
-    children = Path(f"/proc/{pid}/task/{pid}/children").read_text(encoding="utf-8").split()
-    return {
-        "app peak MB": _peak_mb(pid),
-        "other processes MB": sum(map(_peak_mb, map(int, children))),
-    }
+    text = Path(f"/proc/{pid}/task/{pid}/children").read_text(encoding="utf-8")
+    others = sum(_peak_mb(int(child)) for child in text.split())
+    return {"app peak MB": _peak_mb(pid), "other processes MB": others}
 
 
 def _peak_mb(pid: int) -> float:

@@ -45,8 +45,7 @@ def open_pile(case: Case) -> SlicePile:
     Raises:
         ReadError: If it cannot be opened.
     """
-    opening = partial(open_source, case, scratch=scratch(), kept_bytes=PLANE_BYTES)
-    return SHELF.get(case.case_id, opening)
+    return SHELF.get(case.case_id, partial(_open, case))
 
 
 def send_slice(request: Request) -> Response:
@@ -55,7 +54,7 @@ def send_slice(request: Request) -> Response:
     The query may name a `level` of the pyramid, and in `slab` the slices whose largest
     values are shown. While the pyramid is made, the answer is 202 with the share of it.
     """
-    pile = open_pile(case_asked_for(request))
+    pile = _pile_asked_for(request)
     axis, index = request.path_params["axis"], request.path_params["index"]
     level, slab = (_number(request, name, default) for name, default in (("level", 0), ("slab", 1)))
     values = pile.cut(Cut(axis, index, level, slab))
@@ -67,7 +66,7 @@ def send_slice(request: Request) -> Response:
 
 def send_geometry(request: Request) -> Response:
     """Send how a scan lies in the patient, for the viewer of another one beside it."""
-    pile = open_pile(case_asked_for(request))
+    pile = _pile_asked_for(request)
     return JSONResponse(geometry_of(pile.volume), headers={"Cache-Control": "no-store"})
 
 
@@ -78,6 +77,15 @@ def send_others(request: Request) -> Response:
     found = find_others(open_store(), case, text=text, names=names)
     rows = [other.as_data() for other in found]
     return JSONResponse({"others": rows}, headers={"Cache-Control": "no-store"})
+
+
+def _pile_asked_for(request: Request) -> SlicePile:
+    """Return the pile of a case; the store is asked only when it is not open."""
+    return SHELF.get(request.path_params["case_id"], lambda: _open(case_asked_for(request)))
+
+
+def _open(case: Case) -> Source:
+    return open_source(case, scratch=scratch(), kept_bytes=PLANE_BYTES)
 
 
 def _number(request: Request, name: str, default: int) -> int:

@@ -111,7 +111,16 @@ class CtViewer {
     if (!this.planes.includes(this.active) || this.active.root.hidden) {
       this.active = this.planes.find((view) => !view.root.hidden);
     }
-    this.planes.forEach((view) => view.show());
+    this.showInTurn(this.planes);
+  }
+
+  // The slice of the stack first: it costs least, and is looked at while the others come.
+  async showInTurn(views) {
+    const first = views.filter((view) => view.plane.axis === 0);
+    await Promise.all(first.map((view) => view.show()));
+    for (const view of views) {
+      if (!first.includes(view) && this.planes.includes(view)) view.show();
+    }
   }
 
   enlarge(view) {
@@ -146,12 +155,12 @@ class CtViewer {
   moveTo(scan, index) {
     scan.cross = scan.inside(index);
     const moved = this.comparison.follow(scan);
-    for (const view of this.planes) {
-      if (!moved.includes(view.scan)) continue;
-      if (view.shown?.index === view.index()) view.draw();
-      else view.show();
+    const views = this.planes.filter((view) => moved.includes(view.scan));
+    for (const view of views) {
       view.slider.value = view.index() + 1;
+      if (view.shown?.index === view.index()) view.draw();
     }
+    this.showInTurn(views.filter((view) => view.shown?.index !== view.index()));
   }
 
   pick(finding) {
@@ -215,7 +224,7 @@ class CtViewer {
     this.slabMm = mm;
     this.slab.value = String(mm);
     this.slab.classList.toggle("mv-on", mm > 0);
-    this.planes.forEach((view) => view.show());
+    this.showInTurn(this.planes);
   }
 
   toggleMarks() {
