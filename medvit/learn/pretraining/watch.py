@@ -146,7 +146,9 @@ class PretrainingWatch(Callback):
         if not picture:
             return
         device = next(self.backbone.parameters()).device
-        drawn = attention_picture(self.backbone, self.images[:PICTURED].to(device))
+        apart = max(1, len(self.images) // PICTURED)  # lists are often sorted by class
+        shown = self.images[::apart][:PICTURED]
+        drawn = attention_picture(self.backbone, shown.to(device))
         for logger in trainer.loggers:
             if isinstance(logger, TensorBoardLogger):
                 step = trainer.global_step
