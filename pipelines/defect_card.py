@@ -29,9 +29,22 @@ def card_text(card: dict[str, Any]) -> str:
         f"loss {training['loss']['name']}, sampler {training['sampler']['name']}.",
         f"- Temperature {card['calibration']['temperature']:.3f}, fitted on split val.",
     ]
+    lines += _noise(training)
     if metrics["cut_short"]:
         lines.append("- **Cut short** by train.max_minutes: figures below may be lower than usual.")
     return "\n".join([*lines, "", *_figures(metrics), ""])
+
+
+def _noise(training: dict[str, Any]) -> list[str]:
+    found = training.get("noise_found")
+    if found is None:
+        return []
+    interval = found.get("interval")
+    told = f" ({interval[0]:.1%} to {interval[1]:.1%})" if interval else ""
+    return [
+        f"- Wrong labels: {found['rate']:.1%}{told} by {found['source']}; {found['method']}, "
+        f"this is the {found['ships']}."
+    ]
 
 
 def _figures(metrics: dict[str, Any]) -> list[str]:
@@ -52,4 +65,8 @@ def _figures(metrics: dict[str, Any]) -> list[str]:
             f"| {name} | {row['n']} | {row['precision']:.3f} | {row['recall']:.3f} "
             f"({row['recall_low']:.3f} to {row['recall_high']:.3f}) | {row['f1']:.3f} |"
         )
+    groups = metrics.get("by_frequency", {})
+    if groups:
+        told = "; ".join(f"{name} {row['recall']:.3f}" for name, row in groups.items())
+        lines += ["", f"Mean recall by training images (more than 100, 20 to 100, less): {told}."]
     return lines
