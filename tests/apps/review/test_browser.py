@@ -139,9 +139,10 @@ def test_an_image_is_judged_by_keys_but_not_while_typing(
 ) -> None:
     open_case(page, app, IMAGE_ID)
     page.wait_for_selector(".mv-image[data-shown=heat]")
-    plain = page.evaluate(PICTURE, ".mv-image")
+    marks = "document.querySelectorAll('.mv-image canvas')[1].toDataURL()"
+    plain = page.evaluate(marks)
     page.get_by_label("Heat map opacity").fill("0")
-    assert page.evaluate(PICTURE, ".mv-image") != plain
+    page.wait_for_function(f"plain => {marks} !== plain", arg=plain)
     sign_in(page, "Line 4")
     note = page.get_by_label("Note")
     note.type("axu2")
@@ -149,8 +150,10 @@ def test_an_image_is_judged_by_keys_but_not_while_typing(
     note.press("Enter")
     page.wait_for_function("document.activeElement === document.body")
     page.keyboard.press("2")
-    page.locator(".mv-saved", has_text="saved by Line 4").wait_for()
+    page.wait_for_function("id => !location.search.includes(id)", arg=IMAGE_ID)
     assert decisions(workspace, IMAGE_ID) == [("relabel", CLASSES[1], "axu2", "Line 4")]
+    page.go_back()
+    page.locator(".mv-saved", has_text="saved by Line 4").wait_for()
     page.keyboard.press("z")
     page.locator(".mv-saved", has_text="not decided yet").wait_for()
     assert [row[0] for row in decisions(workspace, IMAGE_ID)] == ["relabel", "undo"]
