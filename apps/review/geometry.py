@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -16,13 +17,18 @@ QUICK_BYTES = 640 * 1024
 """A plane across the stack that is larger is shown from a coarser level first: a 512x512x640
 scan is not, a 1 GB one is."""
 
+MOST_READ_BYTES = 2 * 1024**3
+"""For a slice along the rows of plain files all of them are read: of more than this only the
+pyramid is shown."""
+
 
 def geometry_of(volume: Volume) -> dict[str, Any]:
     """Return shape, place, planes, levels and slice numbers of a scan, ready for JSON.
 
     `affine` maps `(z, y, x, 1)` to LPS mm and `inverse` back. `quick` says for each source
-    axis which level is shown while slices move; `numbers` holds the InstanceNumber of each
-    slice, None where the file has none, and is empty where no DICOM file is behind it.
+    axis which level is shown while slices move, `finest` which one at rest. `numbers` holds
+    the InstanceNumber of each slice, None where the file has none, and is empty where no
+    DICOM file is behind it.
     """
     affine = volume.affine_lps
     turned = obliqueness_deg(affine)
@@ -34,6 +40,7 @@ def geometry_of(volume: Volume) -> dict[str, Any]:
         "planes": [plane.as_data() for plane in planes_of(volume.shape, affine)],
         "levels": [{"shape": each.shape, "factors": each.factors} for each in levels],
         "quick": [quick_level(levels, axis) for axis in range(3)],
+        "finest": [0, 0, int(is_vast(volume) and len(levels) > 1)],
         "numbers": [origin.instance_number for origin in volume.origins],
         "note": f"oblique by {turned:.0f}°: planes follow the scan" if turned > OBLIQUE_DEG else "",
     }
@@ -45,6 +52,11 @@ def presets() -> list[dict[str, Any]]:
         {"name": name.capitalize(), "centre": window.centre_hu, "width": window.width_hu}
         for name, window in PRESETS.items()
     ]
+
+
+def is_vast(volume: Volume) -> bool:
+    """Return whether reading through all files takes longer than a reader waits."""
+    return volume.is_plain and 2 * prod(volume.shape) > MOST_READ_BYTES
 
 
 def quick_level(levels: Sequence[Level], axis: int) -> int:

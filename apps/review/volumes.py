@@ -116,9 +116,18 @@ class SlicePile:
             msg = f"a slab has 1 to {MOST_SLAB_SLICES} slices, not {cut.slab}"
             raise IndexError(msg)
 
+    def _is_in_files(self, cut: Cut) -> bool:
+        """Return whether a cut is read from the files: where nothing else is decoded for it.
+
+        Slices of DICOM lie in files, or frames, of their own; of a packed volume file all
+        is unpacked for one slice, while its pyramid holds the same voxels in pieces.
+        """
+        is_stack = cut.axis == 0 and bool(self.volume.origins)
+        return cut.level == 0 and (is_stack or self.volume.is_plain)
+
     def _volume_of(self, cut: Cut) -> Volume:
         """Return the level that a cut goes through; of a slab the one of largest values."""
-        if cut.level == 0 and (cut.axis == 0 or self.volume.is_plain):
+        if self._is_in_files(cut):
             return self.volume
         pyramid = self._making.wait(PATIENCE_S)
         if cut.level == 0 or cut.slab == 1:
@@ -126,7 +135,8 @@ class SlicePile:
         return pyramid.highs[cut.level - 1]
 
     def _slices(self, volume: Volume, cut: Cut, numbers: range) -> Iterator[Hu16]:
-        depth = slab_depth(volume.shape, cut.axis)
+        is_alone = cut.axis == 0 and self._is_in_files(cut)
+        depth = 1 if is_alone else slab_depth(volume.shape, cut.axis)
         kind = "high" if cut.level and cut.slab > 1 else "mean"
         for start in range(numbers.start // depth * depth, numbers.stop, depth):
             stop = min(start + depth, volume.shape[cut.axis])
@@ -164,14 +174,17 @@ class _Making:
                 self._failure = None
                 self._thread = threading.Thread(target=self._run, name="pyramid", daemon=True)
                 self._thread.start()
+            asked = self._thread
         if not self._ended.wait(seconds):
             raise PreparingError(self._share)
         if self._made is not None:
             return self._made
         with self._lock:
-            self._thread = None
-        if self._failure is not None:
-            raise self._failure
+            failure = self._failure
+            if self._thread is asked:
+                self._thread = None
+        if failure is not None:
+            raise failure
         raise PreparingError(0.0)  # another thread has just begun anew
 
     def _run(self) -> None:

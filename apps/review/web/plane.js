@@ -147,11 +147,12 @@ class PlaneView {
     const index = this.index();
     this.slider.value = index + 1;
     if (this.root.hidden) return;
-    const [quick, whole] = [this.cut(index, this.quickLevel()), this.cut(index, 0)];
+    const finest = this.scan.geometry.finest[this.plane.axis];
+    const [quick, whole] = [Math.max(finest, this.quickLevel()), finest].map((level) => this.cut(index, level));
     const first = this.scan.shelf.peek(whole) ? whole : quick;
     if (!(await this.fetch(first))) return;
     this.scan.shelf.fetchAhead(this, this.neighbours(index, quick.level));
-    if (first.level) this.finer = setTimeout(() => this.fetch(whole), FINER_MS);
+    if (first.level > finest) this.finer = setTimeout(() => this.fetch(whole), FINER_MS);
   }
 
   neighbours(index, level) {

@@ -105,7 +105,7 @@ def test_the_geometry_of_a_scan_maps_to_the_patient_and_back(
     np.testing.assert_allclose(np.array(found["affine"]) @ found["inverse"], np.eye(4), atol=1e-12)
     assert found["shape"] == [20, 64, 48]
     assert found["numbers"] == list(range(1, 21))
-    assert found["quick"] == [0, 0, 0]
+    assert found["quick"] == found["finest"] == [0, 0, 0]
     assert found["note"] == ""
     assert practice.ct.series_uid
 
@@ -129,6 +129,14 @@ def test_only_large_planes_across_the_stack_are_shown_coarse_first(
 ) -> None:
     levels = plan_levels(shape, np.eye(4))
     assert [quick_level(levels, axis) for axis in range(3)] == expected
+
+
+def test_of_a_vast_scan_the_plane_for_which_all_is_read_stays_coarse() -> None:
+    thin = volume_of(np.zeros((2, 200, 200), np.float32), np.eye(4))
+    vast = replace(thin, shape=(2000, 1024, 1024))
+    assert geometry_of(vast)["finest"] == [0, 0, 1]
+    assert geometry_of(replace(vast, is_plain=False))["finest"] == [0, 0, 0]
+    assert geometry_of(thin)["finest"] == [0, 0, 0]
 
 
 def others(client: TestClient, **query: str) -> list[tuple[str, bool, int | None]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 
 import numpy as np
 import pytest
@@ -32,11 +33,12 @@ def test_the_longest_unused_slab_goes_first() -> None:
     shelf = SlabShelf(budget_bytes=100)
     read: list[str] = []
 
-    def get(name: str) -> None:
-        shelf.get(name, lambda: (read.append(name), slab_of(40))[1])
+    def read_it(name: str) -> Hu16:
+        read.append(name)
+        return slab_of(40)
 
     for name in ("a", "b", "a", "c", "a", "b"):
-        get(name)
+        shelf.get(name, partial(read_it, name))
     assert read == ["a", "b", "c", "b"]
     assert shelf.held_bytes == 80
 
@@ -49,11 +51,16 @@ def test_a_slab_over_the_budget_is_given_out_and_stays_alone() -> None:
 
 
 def test_many_threads_read_a_slab_once() -> None:
-    shelf, gate, read = SlabShelf(), threading.Barrier(8), []
+    shelf, gate = SlabShelf(), threading.Barrier(8)
+    read: list[int] = []
+
+    def read_it() -> Hu16:
+        read.append(1)
+        return slab_of(4)
 
     def ask(_: int) -> Hu16:
-        gate.wait(5)
-        return shelf.get("a", lambda: (read.append(1), slab_of(4))[1])
+        gate.wait(20)
+        return shelf.get("a", read_it)
 
     with ThreadPoolExecutor(8) as pool:
         found = list(pool.map(ask, range(8)))

@@ -89,6 +89,22 @@ def test_a_slice_of_the_stack_is_read_alone_and_once() -> None:
     assert counted.slices_read == 1
 
 
+def test_a_packed_volume_is_unpacked_once_for_its_pyramid_and_not_for_its_slices() -> None:
+    counted = CountedVolume()
+    packed = replace(counted.volume, is_plain=False)
+    made: list[Source] = []
+
+    def build(source: Source, _: Progress) -> Pyramid:
+        made.append(source)
+        return hold_pyramid(volume_of(HU, AFFINE))
+
+    pile = SlicePile(source_of(packed), SlabShelf(), build)
+    for axis in range(3):
+        np.testing.assert_array_equal(pile.slice_at(axis, 4), HU.take(4, axis))
+    assert len(made) == 1
+    assert counted.slices_read == 0
+
+
 def test_the_neighbours_of_a_slice_across_the_stack_come_along() -> None:
     counted = CountedVolume()
     pile = SlicePile(source_of(counted.volume), SlabShelf())
