@@ -3,7 +3,8 @@
     python docs/make_screenshots.py medvit-workspace
 
 starts the review app on the workspace, opens the worklist, a CT case and an image with
-findings, and writes worklist.png, ct.png and image.png. Needs playwright and chromium.
+findings, and writes worklist.png, ct.png and image.png at 1280x800 in the dark theme, the same
+as *_tablet.png at 1024x768 in the light one, and keys.png. Needs playwright and chromium.
 """
 
 from __future__ import annotations
@@ -28,7 +29,8 @@ from medvit.store.store import Store
 from medvit.workspace import Workspace
 
 OUT = Path(__file__).with_name("screenshots")
-SIZE: ViewportSize = {"width": 1400, "height": 900}
+SIZE: ViewportSize = {"width": 1280, "height": 800}
+TABLET: ViewportSize = {"width": 1024, "height": 768}
 FLAGS = ["--headless=new", "--no-sandbox", "--disable-gpu", "--disable-background-networking"]
 START_S = 180.0
 SETTLE_MS = 1500
@@ -47,10 +49,15 @@ def main() -> None:
     ct = chosen.ct or most_probable(workspace, "ct")
     image = chosen.image or most_probable(workspace, "image")
     chosen.out.mkdir(parents=True, exist_ok=True)
-    with served(workspace) as url, browsing() as page:
-        take_worklist(page, url, chosen.out / "worklist.png")
-        take_case(page, f"{url}/review?case={ct}", chosen.out / "ct.png")
-        take_case(page, f"{url}/review?case={image}", chosen.out / "image.png")
+    with served(workspace) as url:
+        for end, size, theme in (("", SIZE, "dark"), ("_tablet", TABLET, "light")):
+            with browsing(size, theme) as page:
+                take_worklist(page, url, chosen.out / f"worklist{end}.png")
+                take_case(page, f"{url}/review?case={ct}", chosen.out / f"ct{end}.png")
+                take_case(page, f"{url}/review?case={image}", chosen.out / f"image{end}.png")
+                if not end:
+                    page.keyboard.press("?")
+                    save(page, chosen.out / "keys.png")
 
 
 def most_probable(workspace: Workspace, kind: Kind) -> str:
@@ -102,13 +109,14 @@ def wait_until_up(url: str) -> None:
 
 
 @contextmanager
-def browsing() -> Iterator[Page]:
-    """Open a tab in which the reader has told their name."""
+def browsing(size: ViewportSize = SIZE, theme: str = "dark") -> Iterator[Page]:
+    """Open a tab in which the reader has told their name and chosen a theme."""
     with sync_playwright() as play:
         browser = play.chromium.launch(executable_path=shutil.which("chromium"), args=FLAGS)
-        page = browser.new_page(viewport=SIZE, device_scale_factor=1)
+        page = browser.new_page(viewport=size, device_scale_factor=1)
         page.set_default_timeout(180_000)
         page.add_init_script(f"localStorage.setItem('medvit.reader', {READER!r})")
+        page.add_init_script(f"localStorage.setItem('medvit.theme', {theme!r})")
         yield page
         browser.close()
 
