@@ -1,6 +1,6 @@
 // A picture in tiles: only what is seen is fetched, at the resolution it is seen in.
 
-const MOST_TILES = 160; // 512 x 512 x 4 bytes each
+const MOST_TILES = 96; // 512 x 512 x 4 bytes each
 const MOST_REQUESTS = 6;
 const ASK_AGAIN_MS = 400;
 const KEPT_PICTURES = 4;
