@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from claims import Claim, write_claims
-from steel_rows import Row, parser, run_table, steel_rows
+from claims import Claim
+from steel_rows import Row, parser, run_table, steel_rows, write_table
 
 from medvit.data.manifest import ManifestRow, write_manifest
 from medvit.learn.fit import EpochReport
@@ -37,7 +37,7 @@ METHODS: dict[str, dict[str, Any]] = {
     "dividemix": {"noise": {"method": "dividemix"}},
 }
 MOST_COST = {"co_teaching": 2.1, "dividemix": 4.5}
-COST_IMAGES = 192
+COST_IMAGES = 96
 
 
 def flips(given: argparse.Namespace, share: int) -> list[dict[str, str]]:
@@ -204,7 +204,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     claims += cost_claims(given) if "costs" in wanted else []
     given.tables = [name for name in wanted if name not in ("suspects", "costs")]
     tables = run_table(rows_of(given), given) if given.tables else {}
-    write_claims("noise", [*claims, *training_claims(tables, given)], tables=tables)
+    write_table("noise", [*claims, *training_claims(tables, given)], tables)
 
 
 if __name__ == "__main__":

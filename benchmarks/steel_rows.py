@@ -15,6 +15,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from claims import RESULTS, Claim, write_claims
+
 from medvit.data.manifest import ManifestRow, write_manifest
 from medvit.workspace import Workspace
 from pipelines import train_classify
@@ -141,6 +143,18 @@ def _values(
         "views": {"side_px": 112, "min_area": 0.6},
         **changes,
     }
+
+
+def write_table(name: str, claims: Sequence[Claim], tables: Mapping[str, Any]) -> None:
+    """Write the results; those of earlier runs that were not asked for now stay."""
+    path = RESULTS / f"{name}.json"
+    before = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    write_claims(name, claims, tables={**before.get("tables", {}), **tables})
+    answer = json.loads(path.read_text(encoding="utf-8"))
+    new = {claim["name"] for claim in answer["claims"]}
+    earlier = [claim for claim in before.get("claims", []) if claim["name"] not in new]
+    answer["claims"] = earlier + answer["claims"]
+    path.write_text(json.dumps(answer, indent=2) + "\n", encoding="utf-8")
 
 
 def run_table(rows: Sequence[Row], given: argparse.Namespace) -> dict[str, dict[str, Any]]:

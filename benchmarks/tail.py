@@ -11,8 +11,8 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from claims import Claim, write_claims
-from steel_rows import Row, parser, right_labels, run_table, steel_rows
+from claims import Claim
+from steel_rows import Row, parser, right_labels, run_table, steel_rows, write_table
 
 from medvit.data.corruption import flip_symmetric
 
@@ -87,7 +87,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
                 TARGETS[ratio] if alone else None,
             )
         )
-    write_claims("tail", claims, tables=tables)
+    write_table("tail", claims, tables)
 
 
 if __name__ == "__main__":
