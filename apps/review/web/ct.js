@@ -12,7 +12,7 @@ class CtViewer {
     this.root = root;
     this.scan = new Scan("", data.geometry, new SliceShelf(data.base, data.token));
     this.presets = data.presets;
-    this.selected = null;
+    this.scan.cross = this.scan.inside(this.take(data) ?? this.scan.cross);
     this.showFindings = true;
     this.slabMm = 0;
     this.tool = "cross";
@@ -143,13 +143,18 @@ class CtViewer {
     this.names = data.names ?? "";
     if (this.asked && data.findings.length > this.scan.findings.length) this.measures.remove(this.asked);
     this.asked = null;
-    this.scan.findings = data.findings;
-    const changed = data.selected !== this.selected || data.jump !== this.jump;
-    this.selected = data.selected;
-    this.jump = data.jump;
-    const chosen = data.findings.find((finding) => finding.id === data.selected);
-    if (changed && chosen) this.moveTo(this.scan, chosen.index);
+    const place = this.take(data);
+    if (place) this.moveTo(this.scan, place);
     else this.drawAll();
+  }
+
+  // Take over the findings; return where to go when another one was chosen.
+  take(data) {
+    const isOther = data.selected !== this.selected || data.jump !== this.jump;
+    Object.assign(this, { selected: data.selected, jump: data.jump });
+    this.scan.findings = data.findings;
+    const chosen = data.findings.find((finding) => finding.id === data.selected);
+    return isOther && chosen ? chosen.index : null;
   }
 
   moveTo(scan, index) {
