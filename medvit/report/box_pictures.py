@@ -127,7 +127,7 @@ def write_box_labels(
     bars.set_yticks([index + middle for index in range(len(classes))], classes, fontsize=8)
     bars.invert_yaxis()
     bars.set_title("boxes by split", fontsize=10, loc="left")
-    bars.legend(fontsize=8, frameon=False, loc="lower right")
+    figure.legend(loc="outside lower center", ncols=3, fontsize=8, frameon=False)
     cloud.scatter(*sizes_px.T, s=6, alpha=0.35, color=ACCENT, linewidths=0)
     cloud.set_xlabel("width, px", fontsize=8)
     cloud.set_ylabel("height, px", fontsize=8)

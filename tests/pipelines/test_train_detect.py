@@ -91,7 +91,7 @@ def test_a_small_detector_learns_eight_surfaces_by_heart(tmp_path: Path) -> None
     batches = DataLoader(
         BoxDataset(images, views=None, seed=0),
         batch_size=8,
-        sampler=[(0, number % 8) for number in range(80)],
+        sampler=[(0, number % 8) for number in range(64)],
         collate_fn=collate_boxes,
     )
     settings = FitSettings(epochs=8, lr=2e-3, warmup_epochs=0.3)
