@@ -21,7 +21,12 @@ def hold(case_id: str) -> None:
     name = session.reader()
     if not name or open_store().get_case(case_id) is None:
         return
-    _renew(case_id, name)
+    if st.session_state.get("held") != (case_id, name):
+        let_go()
+    claim = _claim(case_id, name)
+    if claim is not None and claim.reader != name:
+        _draw_holder(claim, name)
+    _renew(case_id, name, claim.reader if claim is not None else "")
 
 
 def let_go() -> None:
@@ -32,20 +37,26 @@ def let_go() -> None:
 
 
 @st.fragment(run_every=RENEWED_EVERY_S)
-def _renew(case_id: str, name: str) -> None:
-    """Renew the claim; the browser asks for it as long as the page is open."""
-    held = st.session_state.get("held", ("", ""))
+def _renew(case_id: str, name: str, holder: str) -> None:
+    """Renew the claim as long as the page is open; draw it anew when somebody else has it."""
+    if st.session_state.pop("just_claimed", False):
+        return
+    claim = _claim(case_id, name)
+    if claim is not None and claim.reader != holder:
+        st.rerun(scope="app")
+
+
+def _claim(case_id: str, name: str) -> Claim | None:
+    """Return the claim that stands; None when the store cannot be written, which is said."""
+    st.session_state["just_claimed"] = True
     try:
-        if held != (case_id, name):
-            let_go()
         claim = open_store().claim(case_id, name)
     except StoreError as error:
         tell(f"The case could not be claimed: {sentence(error)}", tone="caution")
-        return
+        return None
     if claim.reader == name:
         st.session_state["held"] = (case_id, name)
-    else:
-        _draw_holder(claim, name)
+    return claim
 
 
 def _draw_holder(claim: Claim, name: str) -> None:

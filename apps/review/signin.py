@@ -42,7 +42,11 @@ def actor() -> Actor:
 def _draw_name() -> None:
     with st.container(key="reader_bar"):
         st.text_input(
-            "Reader", key="reader_name", placeholder="Your name", max_chars=session.READER_LENGTH
+            "Reader",
+            key="reader_name",
+            placeholder="Your name",
+            max_chars=session.READER_LENGTH,
+            persist_state="session",  # a page that is switched to would forget it
         )
     with st.container(key="desk_keys"):
         keep_desk(reader=session.reader(), turn=session.next_turn(), on_name=session.set_reader)
