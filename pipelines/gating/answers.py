@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from torch import nn
 
     from medvit.models.card import ModelCard
+    from medvit.models.heads.boxes import BoxDetector
     from medvit.registry.registry import ModelVersion
 
 LAYOUT = 1
@@ -135,10 +136,17 @@ def _images(
 ) -> list[Answer]:
     from medvit.data.surface import load_images
     from medvit.learn.classify import predict_logits
+    from medvit.models.heads.boxes import BoxDetector
+    from medvit.models.heads.classify import DefectClassifier
 
+    if isinstance(net, BoxDetector):
+        return _best_boxes(net, card, frozen, spent)
     how = card.preprocessing
-    if "side_px" not in how or not card.classes:
-        msg = f"{card.reference} gives no label to an image, so it cannot be compared on images"
+    if not isinstance(net, DefectClassifier):
+        msg = (
+            f"{card.reference} gives no label to an image as a whole, it is a "
+            f"{card.architecture.builder}; so it cannot be compared on labelled images"
+        )
         raise ModelError(msg, hint="compare classifiers; see `medvit models list`")
     temperature = float(card.calibration.get("temperature", 1.0))
     answers: list[Answer] = []
@@ -156,6 +164,19 @@ def _images(
         pairs = zip(place.tolist(), sure.tolist(), strict=True)
         answers += [(card.classes[at], probability) for at, probability in pairs]
     return answers
+
+
+def _best_boxes(
+    net: BoxDetector, card: ModelCard, frozen: FrozenImages, spent: list[float]
+) -> list[Answer]:
+    """Return the labels of images by their best boxes, as a scan tells them."""
+    from medvit.data.manifest import ManifestRow
+    from pipelines.evaluating.box_labels import judge_by_boxes
+
+    rows = [(ManifestRow(c.path, c.label, "test", c.group), c.label) for c in frozen.cases]
+    with _timed(spent):
+        judged = judge_by_boxes(net, card, rows=rows, root=frozen.root, progress=None)
+    return [(each.predicted, each.probability) for each in judged]
 
 
 def _scans(net: nn.Module, frozen: FrozenScans, folder: Path, spent: list[float]) -> list[Answer]:

@@ -8,10 +8,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from medvit.data.annotated import AnnotatedScan
 from medvit.data.manifest import ManifestRow, read_manifest, write_manifest
 from medvit.io.case import Case
+from medvit.models.builders import build_model
+from medvit.models.weights import Architecture, ModelCard, save_model
 from medvit.registry.production import promote, rollback
 from medvit.registry.registry import find_model
 from medvit.workspace import Workspace
@@ -19,7 +22,7 @@ from pipelines import scan, train
 from pipelines.classify_config import ClassifyConfig
 from pipelines.config import check_config
 from pipelines.gate import GateSettings, frozen_images, frozen_scans, judge
-from pipelines.gating.answers import Answers, Cost, keep_answers, kept_file
+from pipelines.gating.answers import Answers, Cost, answers_of, keep_answers, kept_file
 from pipelines.models import CompareSettings, compare_models
 from tests.make.models import DEFECT, register_untrained
 from tests.make.raster import grey, write_image
@@ -155,6 +158,33 @@ def test_detectors_are_weighed_by_froc_and_their_nodules_by_size(tmp_path: Path)
     page = answer.report.read_text()
     assert page.count("<img ") == 6  # nodules gained, in three views each
     assert "wide-pictures" in page
+
+
+@pytest.mark.slow
+def test_a_detector_of_boxes_answers_with_its_best_box(tmp_path: Path) -> None:
+    manifest = write_surface_set(tmp_path, per_split={"test": 2})
+    torch.manual_seed(2)
+    how = {"backbone": "cnn_small", "classes": 3, "width": 16}
+    card = ModelCard(
+        name="boxes",
+        version="1",
+        task="defect",
+        architecture=Architecture(builder="defect_detector", arguments=how),
+        classes=("dots", "lines", "plain"),
+        preprocessing={"side_px": 64, "image_px": 64, "channels": "grey"},
+    )
+    save_model(tmp_path / "m" / "boxes" / "1", build_model("defect_detector", **how), card)
+    detector = find_model("boxes", models=tmp_path / "m", shipped=tmp_path / "none")
+    frozen = frozen_images(manifest)
+    settings = GateSettings(folder=tmp_path / "gate", rounds=40)
+    answer = judge(detector, detector, frozen, settings=settings, out=tmp_path / "out")
+    assert answer.verdict == "undecided"
+    said = answers_of(detector, frozen, folder=tmp_path / "gate").answers
+    assert [len(each) for each in said] == [2] * 6
+    assert {label for label, _ in said} <= set(card.classes)
+    assert answer.figures["primary"]["difference"]["champion"] == np.mean(
+        [label == case.label for (label, _), case in zip(said, frozen.cases, strict=True)]
+    )
 
 
 @pytest.mark.slow
