@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
+
+from medvit.labels.dataset import DatasetVersion
+from pipelines.retraining.strategy import Plan
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +33,17 @@ class SuspectRow:
     label: str
     suggested: str
     confidence: float
+
+
+def training_facts(version: DatasetVersion, plan: Plan) -> dict[str, Any]:
+    """Return what the card of a challenger says of its training."""
+    return {
+        "command": "retrain",
+        "dataset": version.facts,
+        "data_sha256": version.sha256,
+        "strategy": asdict(plan),
+        "images": {split: sum(own.values()) for split, own in version.counts.items()},
+    }
 
 
 def challenger_text(card: Mapping[str, Any]) -> str:

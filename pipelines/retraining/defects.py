@@ -9,7 +9,12 @@ from medvit.errors import ConfigError
 from medvit.workspace import Workspace
 from pipelines.classify_tune import forgetting_rows
 from pipelines.retraining.assignment import Assignment
-from pipelines.retraining.challenger import Challenger, SuspectRow
+from pipelines.retraining.challenger import (
+    Challenger,
+    SuspectRow,
+    challenger_text,
+    training_facts,
+)
 from pipelines.retraining.strategy import Plan, make_plan
 
 if TYPE_CHECKING:
@@ -114,26 +119,18 @@ def _register(
     told: tuple[Plan, dict[str, Any]],
 ) -> ModelCard:
     from medvit.registry.lineage import seen_images
-    from pipelines.retraining.challenger import challenger_text
     from pipelines.training_run import register
 
     plan, metrics = told
     version = assignment.version
-    architecture = {**card.architecture.model_dump(), "arguments": learnt.arguments}
     fields = {
         "task": "defect",
-        "architecture": architecture,
+        "architecture": {**card.architecture.model_dump(), "arguments": learnt.arguments},
         "classes": lessons.classes,
         "preprocessing": card.preprocessing,
         "calibration": {"temperature": learnt.temperature},
         "thresholds": card.thresholds,
-        "training": {
-            "command": "retrain",
-            "dataset": version.facts,
-            "data_sha256": version.sha256,
-            "strategy": asdict(plan),
-            "images": {name: sum(own.values()) for name, own in version.counts.items()},
-        },
+        "training": training_facts(version, plan),
         "metrics": metrics,
         "parents": (card.reference,),
     }

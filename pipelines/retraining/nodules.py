@@ -21,7 +21,7 @@ from medvit.labels.dataset import DatasetVersion, read_cases, read_points
 from medvit.workspace import Workspace
 from pipelines.nodule_config import DataSettings, ModelSettings, NoduleConfig, TrainSettings
 from pipelines.retraining.assignment import Assignment
-from pipelines.retraining.challenger import Challenger, challenger_text
+from pipelines.retraining.challenger import Challenger, challenger_text, training_facts
 from pipelines.retraining.strategy import Plan
 
 if TYPE_CHECKING:
@@ -190,13 +190,7 @@ def _fields(
         "preprocessing": card.preprocessing,
         "calibration": card.calibration,
         "thresholds": card.thresholds,
-        "training": {
-            "command": "retrain",
-            "dataset": version.facts,
-            "data_sha256": version.sha256,
-            "strategy": asdict(plan),
-            "images": {name: sum(own.values()) for name, own in version.counts.items()},
-        },
+        "training": training_facts(version, plan),
         "metrics": {"epochs": result.epochs, "cut_short": result.cut_short},
         "parents": (card.reference,),
     }
