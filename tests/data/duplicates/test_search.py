@@ -61,6 +61,18 @@ def test_the_order_of_images_does_not_matter() -> None:
     assert find_duplicates(images) == find_duplicates(images[::-1])
 
 
+@pytest.mark.parametrize("fresh", [{"0"}, {"3"}, {"1", "4"}, {"5"}, set()])
+def test_pairs_of_added_images_are_those_of_a_whole_search(fresh: set[str]) -> None:
+    first, second = strip(1), strip(2)
+    greys = [first[:, :96], first[:, 48:144], first[:, 96:192]]
+    greys += [second[:, :96], second[:80, 30:110], second[:, 48:144]]
+    surfaces = [surface(str(number), grey) for number, grey in enumerate(greys)]
+    every = find_duplicates(surfaces)
+    assert len(every) >= 5
+    expected = [pair for pair in every if {pair.first, pair.second} & fresh]
+    assert find_duplicates(surfaces, fresh=fresh) == expected
+
+
 def test_strangers_and_flat_images_are_no_duplicates() -> None:
     flat = [surface(f"flat{n}", np.full((96, 96), 100 + n, np.uint8)) for n in (0, 1)]
     assert find_duplicates([*flat, *(surface(f"{n}", strip(n)[:, :96]) for n in range(8))]) == []
