@@ -32,11 +32,12 @@ PASS_BYTES = 16 * 1024 * 1024
 """Slabs of the pass that makes a pyramid beside a running app."""
 
 
-def _pyramid(source: Source, progress: Progress) -> Pyramid:
+def build_pyramid(source: Source, progress: Progress) -> Pyramid:
+    """Find the pyramid of a scan in the workspace, or make it."""
     return open_pyramid(source, scratch=scratch(), progress=progress, slab_bytes=PASS_BYTES)
 
 
-SHELF = VolumeShelf(build=_pyramid)
+SHELF = VolumeShelf(build=build_pyramid)
 
 
 def open_pile(case: Case) -> SlicePile:

@@ -74,7 +74,7 @@ def practice(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Practi
     workspace.prepare()
     monkeypatch.setenv("MEDVIT_WORKSPACE", str(workspace.folder))
     monkeypatch.setenv("MEDVIT_STORE", "")
-    monkeypatch.setattr(ct_routes, "SHELF", VolumeShelf(build=ct_routes._pyramid))
+    monkeypatch.setattr(ct_routes, "SHELF", VolumeShelf(build=ct_routes.build_pyramid))
     with Store.open(workspace.store_url) as store:
         yield fill(workspace, store, tmp_path / "source")
     access._opened.cache_clear()
