@@ -27,8 +27,10 @@ def client() -> TestClient:
 
 
 @pytest.fixture(autouse=True)
-def _fresh() -> None:
+def _fresh(monkeypatch: pytest.MonkeyPatch) -> None:
     from apps.review import pictures
+
+    monkeypatch.setattr(pictures, "PATIENCE_S", 60.0)
 
     pictures.SHELF.forget()
     for cached in (pictures.heat_png, pictures._model):
@@ -63,6 +65,7 @@ def test_a_large_image_is_cut_once_and_its_tiles_are_its_own(
     from apps.review import pictures
 
     monkeypatch.setattr(pictures, "SMALL_PIXELS", 100)
+    monkeypatch.setattr(pictures, "PATIENCE_S", 0.0)
     pixels = grey(1100, 600)
     write_image(practice.image.files[0], pixels)
     answer = client.get(f"{BASE}/{IMAGE_ID}/image")
