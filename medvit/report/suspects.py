@@ -17,19 +17,21 @@ from medvit.report.splits import styled_page
 from medvit.report.thumbnails import data_uri
 
 SHOWN_PX = 132
-NEIGHBOUR_PX = 64
+NEIGHBOUR_PX = 52
 MOST_SHOWN = 200
 """Suspects with pictures; the CSV holds all."""
 
 COLUMNS = ("path", "label", "suggested", "confidence", "neighbours")
 OWN_STYLE = """
 .suspects { display: grid; gap: 14px;
-  grid-template-columns: repeat(auto-fill, minmax(250px, 1fr)); }
+  grid-template-columns: repeat(auto-fill, minmax(320px, 1fr)); }
 .suspects figure { margin: 0; padding: 12px; background: #fff; border: 1px solid var(--line);
-  border-radius: 8px; overflow-wrap: anywhere; }
+  border-radius: 8px; overflow-wrap: anywhere; display: grid; gap: 10px;
+  grid-template-columns: 132px 1fr; align-content: start; }
 .suspects img { display: block; image-rendering: auto; border-radius: 4px; }
-.suspects .near { display: flex; flex-wrap: wrap; gap: 6px; margin: 8px 0 0; padding: 0; }
-.suspects .near li { list-style: none; width: 64px; font-size: 11px; line-height: 1.25; }
+.suspects .near { display: flex; flex-wrap: wrap; gap: 6px; margin: 0; padding: 0;
+  grid-column: 1 / -1; }
+.suspects .near li { list-style: none; width: 52px; font-size: 11px; line-height: 1.25; }
 .suspects del { color: #a33; } .suspects ins { color: #17663a; text-decoration: none; }
 .suspects p { margin: 6px 0 0; font-size: 13px; }
 """
