@@ -169,6 +169,9 @@ def test_looks_are_counted_by_challenger_and_warned_of(
     assert [answer.figures["look"] for answer in answers] == [1, 1, 2, 3]
     assert [len(answer.warnings) for answer in answers] == [1, 1, 1, 2]
     assert answers[-1].warnings[1].startswith("this is challenger 3 at this frozen set")
+    (tmp_path / "gate" / "looks.json").write_text('{"a": {"b": 3}}')
+    with pytest.raises(ModelError, match=r"looks\.json: the looks at frozen sets cannot be read"):
+        look(versions[0])
 
 
 def test_new_classes_are_told_apart_and_deleted_ones_are_refused(tmp_path: Path) -> None:
