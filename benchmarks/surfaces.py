@@ -3,8 +3,9 @@
 Pretrains on the images of dev_train (their labels go into the probe of neighbours, never into
 the loss), then learns from all labels or the ten given draws, and is asked for the images of
 dev_val, which pretraining never saw, less those of the supports' groups. LBP with grey and
-gradient histograms is measured beside it, on the same images. Everything resumes: the
-pretraining by itself, figures by cell. No image is copied anywhere.
+gradient histograms is measured beside it, on the same images and in the same ways, an RBF
+kernel besides; the best of these counts. Everything resumes: the pretraining by itself,
+figures by cell. No image is copied anywhere.
 """
 
 from __future__ import annotations
@@ -46,8 +47,11 @@ PROJECT = Path(__file__).resolve().parents[1]
 STORED_PX = 128
 BUDGETS = (0, 10, 5, 1)  # 0: all labels
 DRAWS = 10
-HEADLINE = "texture, spread"
-"""The way that is claimed wherever labels are few; with all labels it is `texture, linear`."""
+HEADLINE = "both, spread"
+"""The way that is claimed wherever labels are few; with all labels it is `both, linear`.
+
+`texture` is mean and sd of all maps of the pretrained backbone, `both` has LBP beside it.
+"""
 TARGETS = {0: 99.5, 10: 98.0, 5: 96.0, 1: 90.0}
 PROBE = {0: 98.9, 10: 92.2, 5: 90.1, 1: 80.9}
 """Ten minutes of SimCLR on a CNN of 3 M parameters at 96 px, two idle cores; not run here."""
@@ -185,18 +189,23 @@ def asked(neu: Neu, support: list[int]) -> list[int]:
     return [place for place in neu.val if neu.groups[place] not in taken]
 
 
+def standardised(features: Tensor, neu: Neu) -> Tensor:
+    """Return features less their mean, by their sd over dev_train, and of length about 1."""
+    known = features[neu.train].float()
+    sd = known.std(dim=0).clamp(min=1e-6)
+    scaled: Tensor = (features.float() - known.mean(dim=0)) / sd
+    return scaled / scaled.shape[1] ** 0.5
+
+
 def learned(features: dict[str, Tensor], neu: Neu, support: list[int]) -> dict[str, float]:
     """Return the accuracy of each way of learning from a support, by features and way."""
     query = asked(neu, support)
     labels, truth = neu.labels[support], neu.labels[query]
     pool = sorted({*neu.train, *support})
     found: dict[str, float] = {}
-    for name, own in features.items():
-        mean, sd = own[neu.train].mean(dim=0), own[neu.train].std(dim=0).clamp(min=1e-6)
-        scaled = (own - mean) / sd
-        right = probe_accuracies(
-            scaled[support], labels, scaled[query], truth, mean=torch.zeros_like(mean)
-        )
+    for name, scaled in features.items():
+        centre = torch.zeros(scaled.shape[1])
+        right = probe_accuracies(scaled[support], labels, scaled[query], truth, mean=centre)
         at = torch.tensor([pool.index(place) for place in support])
         guessed = spread_labels(scaled[pool], at, labels, classes=6)
         probe = linear_probe(scaled[pool], guessed, classes=6, penalty=1e-2)
@@ -206,17 +215,12 @@ def learned(features: dict[str, Tensor], neu: Neu, support: list[int]) -> dict[s
 
 
 def lbp_accuracy(features: NDArray[np.float64], neu: Neu, support: list[int]) -> float:
-    """Return the rival's accuracy: a kernel classifier with all labels, nearest centroid else."""
+    """Return the accuracy of an RBF kernel classifier of the rival's features."""
     query, labels = asked(neu, support), neu.labels.numpy()
     known = features[neu.train]
     scaled = (features - known.mean(0)) / (known.std(0) + 1e-9)
-    if len(support) == len(neu.train):
-        rule = fit_kernel(scaled[support], labels[support], gamma=0.3, ridge=1e-2)
-        guess = rule.predict(scaled[query])
-    else:
-        means = np.stack([scaled[support][labels[support] == k].mean(0) for k in range(6)])
-        guess = ((scaled[query][:, None] - means) ** 2).sum(2).argmin(1)
-    return float((guess == labels[query]).mean())
+    rule = fit_kernel(scaled[support], labels[support], gamma=0.3, ridge=1e-2)
+    return float((rule.predict(scaled[query]) == labels[query]).mean())
 
 
 def score_cells(
@@ -232,7 +236,7 @@ def score_cells(
                 continue
             support = neu.draws[f"{budget}-shot/seed{draw}"] if budget else neu.train
             right = learned(features, neu, support)
-            right["lbp"] = lbp_accuracy(lbp, neu, support)
+            right["LBP, kernel"] = lbp_accuracy(lbp, neu, support)
             rows.append(
                 {"labels": budget, "draw": draw, "asked": len(asked(neu, support)), **right}
             )
@@ -261,11 +265,12 @@ def claims_of(table: dict[str, dict[str, tuple[float, float]]], name: str) -> li
     claims = []
     for budget in BUDGETS:
         figures = table[str(budget or "all")]
-        way = HEADLINE if budget else "texture, linear"
+        way = HEADLINE if budget else "both, linear"
         value, spread = figures[way]
         what = f"NEU dev_val, {budget or 'all'} labels a class, {name}: {way} (sd {spread})"
-        lbp = "LBP, grey and gradient histograms, measured here"
-        claims.append(Claim(what, value, "%", lbp, figures["lbp"][0], TARGETS[budget]))
+        lbp = max((way for way in figures if way.startswith("LBP")), key=lambda w: figures[w][0])
+        rival = f"{lbp}, the best of its four ways"
+        claims.append(Claim(what, value, "%", rival, figures[lbp][0], TARGETS[budget]))
         claims.append(Claim(what, value, "%", "SimCLR probe", PROBE[budget], PROBE[budget]))
     return claims
 
@@ -297,6 +302,9 @@ def main() -> None:
         "last map": grid_means(backbone, neu.images, side_px=given.look),
     }
     lbp = np.stack([describe(image) for image in neu.images])
+    features["LBP"] = torch.from_numpy(lbp)
+    features = {name: standardised(own, neu) for name, own in features.items()}
+    features["both"] = torch.cat([features["texture"], features["LBP"]], dim=1)
     table = summary(score_cells(given, neu, features, lbp))
     file = RESULTS / "surfaces.json"
     runs = json.loads(file.read_text(encoding="utf-8"))["runs"] if file.is_file() else {}
