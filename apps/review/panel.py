@@ -132,7 +132,7 @@ def _draw_relabel(desk: Desk) -> None:
         key=f"label_{case_id}_{item.target}_{item.version}",
         accept_new_options=True,
         label_visibility="collapsed",
-        placeholder="Label",
+        placeholder="Label (r)",
     )
     button.button(
         "Relabel",
@@ -153,12 +153,12 @@ def _draw_why(desk: Desk) -> None:
         key=reason_key(desk),
         format_func=_words,
         label_visibility="collapsed",
-        placeholder="Reason",
+        placeholder="Reason (c)",
     )
     note.text_input(
         "Note",
         key=note_key(desk.case.case_id, desk.chosen.target),
-        placeholder="Note, kept with the next decision",
+        placeholder="Note (t)",
         max_chars=2000,
         label_visibility="collapsed",
     )
