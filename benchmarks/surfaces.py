@@ -193,8 +193,8 @@ def standardised(features: Tensor, neu: Neu) -> Tensor:
     """Return features less their mean, by their sd over dev_train, and of length about 1."""
     known = features[neu.train].float()
     sd = known.std(dim=0).clamp(min=1e-6)
-    scaled: Tensor = (features.float() - known.mean(dim=0)) / sd
-    return scaled / scaled.shape[1] ** 0.5
+    scaled: Tensor = (features.float() - known.mean(dim=0)) / (sd * features.shape[1] ** 0.5)
+    return scaled
 
 
 def learned(features: dict[str, Tensor], neu: Neu, support: list[int]) -> dict[str, float]:
