@@ -112,10 +112,15 @@ function pause(ms, signal) {
   });
 }
 
+// Opaque grey for each of the 65,536 values, by the bits of an int16: one look-up paints a pixel.
 function windowTable(centre, width) {
-  const table = new Uint8ClampedArray(65536);
+  const table = new Uint32Array(65536);
   const low = centre - width / 2;
-  for (let i = 0; i < 65536; i += 1) table[i] = ((i - 32768 - low) / width) * 255;
+  for (let bits = 0; bits < 65536; bits += 1) {
+    const hu = bits < 32768 ? bits : bits - 65536;
+    const grey = Math.max(0, Math.min(255, Math.round(((hu - low) / width) * 255)));
+    table[bits] = 0xff000000 | (grey << 16) | (grey << 8) | grey;
+  }
   return table;
 }
 
@@ -127,9 +132,7 @@ function paintSlice(shown, table, canvas) {
     canvas.words = new Uint32Array(canvas.picture.data.buffer);
   }
   const { words } = canvas;
-  for (let i = 0; i < words.length; i += 1) {
-    const grey = table[values[i] + 32768];
-    words[i] = 0xff000000 | (grey << 16) | (grey << 8) | grey;
-  }
+  const bits = new Uint16Array(values.buffer, values.byteOffset, values.length);
+  for (let i = 0; i < words.length; i += 1) words[i] = table[bits[i]];
   canvas.getContext("2d").putImageData(canvas.picture, 0, 0);
 }
