@@ -8,7 +8,7 @@ from medvit.metrics.noninferiority import Claim, Standing
 from medvit.report.charts import FONT, GRID, INK, QUIET
 from medvit.report.markup import Html, tag
 
-WIDTH, LEFT, RIGHT = 860, 210, 190
+WIDTH, LEFT, RIGHT = 900, 250, 190
 ROW, TOP, BOTTOM = 26, 30, 34
 COLOURS: dict[Standing, str] = {
     "not worse": "#0f6c74",

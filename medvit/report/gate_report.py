@@ -24,6 +24,9 @@ FOOTER = (
     "The figures are in gate.json beside this file.",
     "Research software, not a medical device.",
 )
+LEAST_P = 0.001
+"""Smaller ones are written as below it."""
+
 WORDS = {
     "promote": "Promote",
     "refuse": "Refuse",
@@ -143,7 +146,7 @@ def _tiles(primary: Claim) -> Html:
         (change, "difference"),
         (str(flips.gained), "cases gained"),
         (str(flips.lost), "cases lost"),
-        (f"{flips.p:.3f}", "exact McNemar p"),
+        (_p(flips.p), "exact McNemar p"),
     )
 
 
@@ -171,8 +174,12 @@ def _claim_row(claim: Claim) -> tuple[object, ...]:
             f"{difference.value:+.3f}",
             f"{difference.low:+.3f} to {difference.high:+.3f}",
         )
-    counts = (flips.gained, flips.lost, f"{flips.p:.3f}")
+    counts = (flips.gained, flips.lost, _p(flips.p))
     return (claim.name, claim.cases, *figures, *counts, claim.standing)
+
+
+def _p(value: float) -> str:
+    return f"{value:.3f}" if value >= LEAST_P else f"<{LEAST_P:g}"
 
 
 def _learned(evidence: Evidence) -> Html | None:
