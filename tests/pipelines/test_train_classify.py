@@ -158,6 +158,9 @@ def test_weights_that_nobody_has_are_named_before_anything_is_written(tmp_path: 
 
 def test_the_shipped_configs_are_valid() -> None:
     assert isinstance(train.load("train/classify_defects"), ClassifyConfig)
+    noisy = train.load("train/noisy_defects")
+    assert isinstance(noisy, ClassifyConfig)
+    assert (noisy.noise.method, noisy.noise.rate) == ("co_teaching", "auto")
     added = train.load("train/new_defect_class")
     assert isinstance(added, ClassifyConfig)
     assert added.tuning.keep_classes
