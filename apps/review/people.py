@@ -70,7 +70,7 @@ def _draw_agreement(pairs: Sequence[Agreement]) -> None:
     _table(
         "agreement",
         f"Agreement on the newest {SHARED_CASES_MAX:,} cases with several readers",
-        ("Readers", "#Shared", "#Equal", "#Cohen's kappa", ""),
+        ("Readers", "#Shared", "#Equal", "#Cohen's kappa", "Note"),
         rows,
         empty="No two readers have decided about the same finding yet.",
     )

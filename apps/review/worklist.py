@@ -145,6 +145,8 @@ def _draw_filter() -> None:
         format_func=session.SORTS.__getitem__,
         key="filter_sort",
         persist_state="session",
+        disabled=bool(session.case_filter().queue),
+        help="A queue has an order of its own." if session.case_filter().queue else None,
     )
 
 
