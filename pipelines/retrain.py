@@ -27,6 +27,7 @@ from medvit.workspace import Workspace
 from pipelines.config import Settings
 from pipelines.retraining.assignment import Assignment, labels_of, new_labels, require_news
 from pipelines.retraining.challenger import Challenger, SuspectRow
+from pipelines.retraining.judging import Gate, judge_pair
 from pipelines.retraining.lock import alone
 from pipelines.retraining.snapshot import (
     KIND_OF_TASK,
@@ -79,16 +80,6 @@ class _Identity(Settings):
     champion: str
     champion_sha256: str
     dataset: str
-
-
-@dataclass(frozen=True, slots=True)
-class Gate:
-    """What the gate said; `report` is empty where nothing could be compared."""
-
-    verdict: Literal["promote", "refuse", "undecided"]
-    reasons: tuple[str, ...]
-    warnings: tuple[str, ...] = ()
-    report: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -250,7 +241,8 @@ def _goes_on(workspace: Workspace, identity: _Identity) -> bool:
 def _carry_out(job: _Retraining, folder: Path) -> RetrainResult:
     challenger = _challenger(job, folder)
     job.progress(LEARNING_TO, 100, f"gate: {challenger.reference} against {job.champion.reference}")
-    gate = _judge(job, challenger, folder)
+    pair = (job.champion, challenger.reference)
+    gate = judge_pair(*pair, job.version, job.workspace, out=folder / "gate")
     is_promoted = _promote(job, challenger, gate)
     result = RetrainResult(
         run=folder,
@@ -309,36 +301,6 @@ def _desk(job: _Retraining, folder: Path) -> Desk:
 
     job.progress(LEARNING_FROM, 100, "learning")
     return Desk(folder, tell, job.settings.max_minutes)
-
-
-def _judge(job: _Retraining, challenger: Challenger, folder: Path) -> Gate:
-    from pipelines import gate
-
-    frozen = _frozen(job.version)
-    if frozen is None:
-        why = "no labelled case is frozen yet: nothing to compare the two models on"
-        return Gate("undecided", (f"{why}; more decisions freeze some by themselves",))
-    models = job.workspace.models
-    answer = gate.judge(
-        job.champion,
-        find_model(challenger.reference, models=models),
-        frozen,
-        settings=gate.GateSettings(folder=job.workspace.folder / "gate"),
-        out=folder / "gate",
-    )
-    return Gate(answer.verdict, answer.reasons, answer.warnings, str(answer.report))
-
-
-def _frozen(version: DatasetVersion) -> Any:
-    from pipelines import gate
-
-    if not any(row.label or version.task == "nodule" for row in version.manifest.of("test")):
-        return None
-    if version.task == "nodule":
-        from pipelines.retraining.nodules import scans_of
-
-        return gate.frozen_scans(f"version {version.number}, frozen", scans_of(version, "test"))
-    return gate.frozen_images(version.folder / "manifest.csv", split="test")
 
 
 def _promote(job: _Retraining, challenger: Challenger, gate: Gate) -> bool:

@@ -99,6 +99,10 @@ class DatasetVersion:
         marks = self._marks()
         return {self.contents[path]: marks.get(path, label) for path, label in rows.items()}
 
+    def contents_of(self, split: str) -> set[str]:
+        """Return the hashes of the cases of a split."""
+        return {self.contents[row.path] for row in self.manifest.of(split)}
+
     def _marks(self) -> dict[str, str]:
         """Return a hash of the marks of each scan, by its path; nothing for images."""
         if not (self.folder / POINTS["is"]).is_file():

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any
 
 from medvit.errors import ConfigError
@@ -15,6 +15,7 @@ from pipelines.retraining.challenger import (
     challenger_text,
     training_facts,
 )
+from pipelines.retraining.parent_data import known_images
 from pipelines.retraining.strategy import Plan, make_plan
 
 if TYPE_CHECKING:
@@ -47,6 +48,9 @@ def make_defect_challenger(
         hint = f"medvit train train/detect_defects data.annotations={boxes}"
         raise ConfigError(msg, hint=hint)
     plan, lessons = _plan(net, card, assignment)
+    if plan.new_classes:
+        frozen = assignment.version.contents_of("test")
+        lessons = replace(lessons, known=known_images(card, workspace, frozen=frozen))
     noise = look_for_noise(predict_features(net, lessons.train.images), lessons)
     learnt = learn(net, card, without_suspects(lessons, noise), plan, desk=desk)
     metrics = _metrics(net, learnt, lessons, plan) | {"noise_rate": noise.rate}

@@ -124,6 +124,8 @@ def _grow(
     old = len(lessons.classes) - len(new)
     val = predict_features(net, lessons.val.images)[lessons.val.labels < old]
     held_out = torch.cat([val, features[labels < old]])
+    if lessons.known is not None:
+        held_out = torch.cat([held_out, predict_features(net, lessons.known)])
     for number, name in enumerate(new, start=old):
         support: Tensor = features[labels == number]
         try:

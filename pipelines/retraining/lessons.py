@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from medvit.data.labelled import LabelledImages, load_labelled
@@ -35,6 +36,7 @@ class Lessons:
     Attributes:
         classes: Old ones in the order of the champion's outputs, then new ones.
         rows: Of the training images, in their order.
+        known: Further images of known classes, that set the limits of new ones.
     """
 
     classes: tuple[str, ...]
@@ -42,6 +44,7 @@ class Lessons:
     val: LabelledImages
     frozen: LabelledImages
     rows: tuple[ManifestRow, ...]
+    known: NDArray[np.uint8] | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,12 +13,15 @@ import pytest
 import torch
 
 from medvit.data.labelled import LabelledImages
-from medvit.data.manifest import ManifestRow
+from medvit.data.manifest import ManifestRow, write_manifest
 from medvit.errors import InputError, ModelError, NothingToDoError
 from medvit.models.weights import load_model
 from medvit.registry.registry import find_model, list_models
 from medvit.store.store import Store
 from medvit.workspace import Workspace
+from pipelines import train_classify
+from pipelines.classify_config import ClassifyConfig
+from pipelines.config import check_config
 from pipelines.retrain import RetrainSettings, run
 from pipelines.retraining import learning
 from pipelines.retraining import lessons as lessons_module
@@ -66,6 +69,36 @@ def test_a_few_decisions_add_a_class_and_move_nothing(plant: Plant) -> None:
     assert card.training["dataset"]["sha256"] == result.dataset["sha256"]
     record = json.loads((result.run / "run.json").read_text(encoding="utf-8"))
     assert record["gate"]["verdict"] == "undecided"
+
+
+def test_five_decisions_are_enough_where_the_first_images_still_lie(
+    plant: Plant, tmp_path: Path
+) -> None:
+    rows = [
+        ManifestRow(name, label, "train" if at < 11 else "test", name)
+        for label in ("lines", "plain")
+        for at, name in enumerate(plant.named(label))
+    ]
+    write_manifest(tmp_path / "first.csv", rows)
+    values = {
+        "task": "classify",
+        "data": {
+            "manifest": str(tmp_path / "first.csv"),
+            "root": str(plant.images),
+            "side_px": 32,
+        },
+        "model": {"name": "strip", "weights": f"{NAME}@base"},
+        "train": {"epochs": 1, "batch_size": 4},
+        "tuning": {"method": "prototype", "prototype": "tied_covariance"},
+    }
+    config = check_config(ClassifyConfig, values, name="c.yaml")
+    assert train_classify.run(config, plant.workspace)["model"] == "strip@1"
+    plant.decide(plant.named("dots")[:5])
+    result = run(RetrainSettings(model="strip"), plant.workspace)
+    assert (result.model, result.plan["strategy"]) == ("strip@2", "prototype")
+    assert result.plan["new_classes"] == ("dots",)
+    # Judged on split test of the first manifest.
+    assert Path(result.gate.report).is_file()
 
 
 def test_nothing_new_is_told_and_trains_nothing(plant: Plant) -> None:

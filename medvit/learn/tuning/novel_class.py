@@ -59,7 +59,7 @@ def add_novel_class(
     head.whiten.copy_(whiten)
     head.old_means.copy_(means @ whiten)
     head.mean.copy_(support.double().mean(0) @ whiten)
-    room = -head.ratio(held_out)  # an offset above this moves the image
+    room = -_held_out_ratios(head, held_out, numbers)  # an offset above this moves the image
     shares = [(room, most_moved)]
     shares += [(room[numbers == k], MOST_OF_A_CLASS * most_moved) for k in range(len(called))]
     least = min(float(own.sort().values[int(share * len(own))]) for own, share in shares)
@@ -81,6 +81,21 @@ def _best_scale(head: NovelHead, support: Tensor, held_out: Tensor) -> float:
         return float(F.cross_entropy(logits, truth))
 
     return min(SCALES, key=loss)
+
+
+def _held_out_ratios(head: NovelHead, held_out: Tensor, numbers: Tensor) -> Tensor:
+    """Return the ratio of each image, itself left out of the mean of its class.
+
+    Without it a class of few images would seem nearer to itself than new images of it are.
+    """
+    white = held_out.float() @ head.whiten
+    apart = ((white[:, None] - head.old_means) ** 2).sum(2)  # (m, k)
+    sizes = torch.bincount(numbers, minlength=len(head.old_means))[numbers].float()
+    farther = (sizes / (sizes - 1)) ** 2  # infinite for the only image of a class
+    rows = torch.arange(len(white))
+    apart[rows, numbers] = (apart[rows, numbers] * farther).nan_to_num(nan=torch.inf)
+    own = ((white - head.mean) ** 2).sum(1)
+    return (apart.min(1).values - own) / 2
 
 
 def _left_out_ratios(head: NovelHead, support: Tensor) -> Tensor:
