@@ -43,7 +43,7 @@ def draw_panel(desk: Desk) -> None:
 def _part(desk: Desk, part: str, data: dict[str, Any]) -> None:
     draw_part(
         {"part": part, **data},
-        key=f"{part}_{desk.case.case_id}",
+        key=f"part_{part}",  # the same for all cases: drawn anew, not built anew
         on_pick=partial(session.pick, desk.case.case_id),
         on_relabel=partial(_relabel_target, desk),
     )
@@ -70,7 +70,7 @@ def _palette_data(desk: Desk) -> dict[str, Any]:
     return {
         "classes": list(desk.classes),
         "label": item.label if item.number else desk.case.label_now,
-        "target": item.target,
+        "target": desk.about,
         "allowed": True,
     }
 
@@ -177,5 +177,5 @@ def _relabel(desk: Desk, label: str) -> None:
 
 def _relabel_target(desk: Desk, target: str, label: str) -> None:
     """Relabel by the palette, unless it was drawn for another finding than the chosen one."""
-    if target == desk.chosen.target:
+    if target == desk.about:
         _relabel(desk, label)

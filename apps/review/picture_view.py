@@ -40,7 +40,7 @@ _image = st.components.v2.component(
 def draw_picture(desk: Desk) -> None:
     """Draw the image viewer; this page itself reads no pixels."""
     case_id = desk.case.case_id
-    key = f"viewer_{case_id}"
+    key = "image_viewer"  # the same for all cases: drawn anew, not built anew
 
     def sent(name: str) -> object:
         state = st.session_state.get(key)

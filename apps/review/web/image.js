@@ -8,7 +8,9 @@ const KEPT_LOOK = { opacity: 40, light: 100, contrast: 100, boxes: true };
 class ImageViewer {
   constructor(root, data) {
     this.root = root;
+    this.base = data.base;
     this.token = data.token;
+    root.dataset.shown = "";
     this.look = (window.medvitLook ??= { ...KEPT_LOOK });
     this.findings = [];
     this.pointers = new Map();
@@ -77,11 +79,12 @@ class ImageViewer {
 
   // Draw once before the next frame, however much changed since the last one.
   changed() {
-    if (this.isAsked) return;
+    const isGone = this.root.viewer && this.root.viewer !== this;
+    if (this.isAsked || isGone) return;
     this.isAsked = true;
     requestAnimationFrame(() => {
       this.isAsked = false;
-      this.draw();
+      if (this.root.viewer === this) this.draw();
     });
   }
 
@@ -266,7 +269,7 @@ function freshContext(canvas, { width, height }, ratio) {
 
 export default function ({ data, parentElement, setTriggerValue }) {
   const root = parentElement.querySelector(".mv-image");
-  root.viewer ??= new ImageViewer(root, data);
+  if (root.viewer?.base !== data.base) root.viewer = new ImageViewer(root, data);
   root.viewer.update(data, setTriggerValue);
   const onKey = (event) => root.viewer.onKey(event);
   document.addEventListener("keydown", onKey, true);
