@@ -6,6 +6,7 @@ import ipaddress
 import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -104,6 +105,9 @@ def read_provider(file: Path) -> Provider:
         msg = f"the sign-in file {file.name} is no TOML"
         raise InputError(msg, hint=SHAPE) from error
     _check_auth(file, content.get("auth"))
+    if find_spec("authlib") is None:
+        msg = f"the sign-in file {file.name} needs Authlib, which is not installed"
+        raise InputError(msg, hint='pip install "medvit[signin]"')
     return _provider(file, content.get("medvit", {}))
 
 

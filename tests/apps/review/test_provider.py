@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from apps.cli.__main__ import run
+from apps.review import provider
 from apps.review.launch import app_command, app_environment
 from apps.review.provider import (
     Identity,
@@ -105,6 +106,13 @@ def test_the_command_refuses_before_it_starts_anything(tmp_path: Path) -> None:
     words = ["app", "--host", "0.0.0.0", "--workspace", str(tmp_path / "ws")]
     assert run(words) == 2
     assert not (tmp_path / "ws").exists()
+
+
+def test_without_authlib_the_extra_is_named(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(provider, "find_spec", lambda _: None)
+    with pytest.raises(InputError, match=r"auth\.toml needs Authlib") as refused:
+        read_provider(file)
+    assert "medvit[signin]" in refused.value.hint
 
 
 def test_secrets_stay_in_their_file(file: Path, tmp_path: Path) -> None:
