@@ -21,7 +21,7 @@ def register(cli: typer.Typer) -> None:
     )
 
 
-def retrain(  # noqa: PLR0913 - one parameter an option
+def retrain(  # noqa: PLR0913, PLR0917 - one parameter an option
     session: Session,
     task: Annotated[
         Literal["defect", "nodule"] | None,
