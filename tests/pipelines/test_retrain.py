@@ -126,6 +126,7 @@ def test_readers_that_contradict_each_other_make_a_queue_and_no_label(plant: Pla
     assert signal.reason == "readers disagree: 1 x dots, 1 x plain"
 
 
+@pytest.mark.slow
 def test_a_class_that_readers_take_back_stays_known_to_the_model(plant: Plant) -> None:
     decide_all(plant)
     run(DEFECT, plant.workspace)
@@ -153,6 +154,7 @@ def test_one_retraining_at_a_time(plant: Plant) -> None:
         run(DEFECT, plant.workspace)
 
 
+@pytest.mark.slow
 def test_an_interrupted_retraining_goes_on_to_the_same_weights(
     plant: Plant, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -177,6 +179,7 @@ def test_an_interrupted_retraining_goes_on_to_the_same_weights(
     assert first.sha256 == second.sha256
 
 
+@pytest.mark.slow
 def test_images_that_are_gone_give_no_label_and_those_that_were_kept_do(plant: Plant) -> None:
     decide_all(plant)
     moved = plant.images.with_name("moved")
