@@ -6,7 +6,7 @@ from pathlib import Path
 
 import streamlit as st
 
+from apps.review.first_page import PAGE_ROUTES
 from apps.review.routes import ROUTES
-from apps.review.theme import PAGE_ROUTES
 
 app = st.App(Path(__file__).with_name("app.py"), routes=[*ROUTES, *PAGE_ROUTES])

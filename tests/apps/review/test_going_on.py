@@ -253,7 +253,8 @@ def test_an_index_that_cannot_be_is_refused(build: Callable[[], object], words: 
 
 
 def test_the_first_page_sets_the_theme_before_anything_is_drawn() -> None:
-    from apps.review.theme import COLOURS, first_page, looks
+    from apps.review.first_page import first_page
+    from apps.review.theme import COLOURS, looks
 
     head = first_page().split("<head>")[1]
     assert head.startswith("<script>")
