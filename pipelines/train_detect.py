@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from medvit.data.box_images import BoxImages
     from medvit.learn.fit import FitResult, FitSettings, Progress
     from medvit.models.heads.boxes import BoxDetector
+    from medvit.registry.lineage import Seen
     from pipelines.train_detect_data import BoxSplits
 
 
@@ -80,7 +81,12 @@ def run(
     counts = {name: len(images.rows) for name, images in splits.images.items()}
     card = _card(config, start, splits, counts=counts) | chosen | {"metrics": metrics}
     saved = register(
-        workspace, start.net, name=config.model.name, card=card, readme=detector_text(card)
+        workspace,
+        start.net,
+        name=config.model.name,
+        card=card,
+        readme=detector_text(card),
+        seen=_seen(splits),
     )
     keep_weights(folder, start.net, saved)
     counts["problems"] = len(splits.problems)
@@ -268,6 +274,15 @@ def _score(net: BoxDetector, splits: BoxSplits, *, folder: Path) -> dict[str, An
             for each in figures.classes
         },
     }
+
+
+def _seen(splits: BoxSplits) -> Seen:
+    """Return marks of the images that were trained on; one without a group has its path as one."""
+    from medvit.registry.lineage import seen_images
+
+    rows = splits.images["train"].rows
+    named = ((row.path, "" if row.group == row.path else row.group) for row in rows)
+    return seen_images(splits.root, named)
 
 
 def _card(

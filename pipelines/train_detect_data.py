@@ -31,13 +31,32 @@ class BoxSplits:
     """The images of a training.
 
     Attributes:
+        root: Folder that the paths of images start from.
         classes: Names of the boxes of split train, sorted.
         images: By split.
         problems: All that was not taken as it is, by file.
     """
 
+    root: Path
     classes: tuple[str, ...]
     images: dict[str, BoxImages]
+    problems: tuple[Problem, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class BoxRows:
+    """What annotations and manifest say, before any image is decoded.
+
+    Attributes:
+        root: Folder that the paths of images start from.
+        classes: Names of the boxes of split train, sorted.
+        rows: By split.
+        problems: Images and boxes that are left out, or were changed.
+    """
+
+    root: Path
+    classes: tuple[str, ...]
+    rows: dict[str, list[BoxRow]]
     problems: tuple[Problem, ...]
 
 
@@ -49,24 +68,36 @@ def read_splits(data: DetectData) -> BoxSplits:
             images, no box is there to train on, or a class is never trained on.
         InputError: If a file cannot be read.
     """
-    labels = _annotated(data)
-    rows, problems = _placed(labels, data)
-    problems = [*labels.problems, *problems]
-    classes = _classes(rows, data)
-    images = {}
-    for split in SPLITS:
-        own = [_box_row(each, row) for each, row in rows if row.split == split]
+    known = read_box_rows(data)
+    problems, images = list(known.problems), {}
+    for split, own in known.rows.items():
         images[split], wrong = load_box_images(
-            labels.root,
+            known.root,
             own,
-            classes=classes,
+            classes=known.classes,
             side_px=data.side_px,
             channels=data.channels,
         )
         problems += wrong
     problems = list(dict.fromkeys(problems))
     _tell(problems)
-    return BoxSplits(classes, images, tuple(problems))
+    return BoxSplits(known.root, known.classes, images, tuple(problems))
+
+
+def read_box_rows(data: DetectData) -> BoxRows:
+    """Return the images of all splits by name, with their boxes.
+
+    Raises:
+        ConfigError: As of `read_splits`.
+        InputError: If a file cannot be read.
+    """
+    labels = _annotated(data)
+    placed, problems = _placed(labels, data)
+    rows = {
+        split: [_box_row(each, row) for each, row in placed if row.split == split]
+        for split in SPLITS
+    }
+    return BoxRows(labels.root, _classes(placed, data), rows, (*labels.problems, *problems))
 
 
 def _annotated(data: DetectData) -> LabelSet:

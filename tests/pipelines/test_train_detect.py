@@ -16,11 +16,13 @@ from torch.utils.data import DataLoader
 
 from apps.cli.__main__ import run as run_cli
 from medvit.data.box_images import BoxDataset, collate_boxes
+from medvit.data.manifest import read_manifest
 from medvit.errors import ConfigError
 from medvit.learn.boxes import BoxObjective
 from medvit.learn.fit import EpochReport, FitSettings, fit
 from medvit.models.builders import defect_detector
 from medvit.models.weights import load_model
+from medvit.registry.lineage import read_seen, seen_images
 from medvit.registry.registry import find_model
 from medvit.workspace import Workspace
 from pipelines import train
@@ -135,6 +137,7 @@ def test_boxes_become_a_model_that_scans_and_is_scored(
     _, card = load_model(tmp_path / "w" / "models" / "tiny-boxes" / "1")
     assert {*card.thresholds} == {*card.classes}
     assert card.preprocessing["image_px"] == 128
+    check_trained_on(tmp_path / "w" / "models" / "tiny-boxes" / "1", folder)
 
     def call(*words: object) -> dict[str, Any]:
         capsys.readouterr()
@@ -180,6 +183,14 @@ def check_run_folder(run: Path) -> None:
     for kind in ("best", "last"):
         module, _ = load_model(run / "weights" / kind)
         assert module(torch.rand(1, 1, 64, 64)).labels.shape[2] == 7
+
+
+def check_trained_on(model: Path, folder: Path) -> None:
+    """The gate finds every training image and group again, and none of the others."""
+    rows = read_manifest(folder / "manifest.csv").of("train")
+    seen = read_seen(model)
+    assert seen == seen_images(folder, ((row.path, row.group) for row in rows))
+    assert len(seen.cases) == len(rows) == 21
 
 
 def lower_thresholds(model: Path) -> None:
