@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from medvit.inference.one_thread import one_thread
 from medvit.io.case import Case
 from medvit.io.triage import triage
 from pipelines.scanning.ct import examine_ct
@@ -31,4 +32,5 @@ def examine(
         return Outcome("refuse", judged.reasons)
     if case.kind == "ct":
         return examine_ct(case, judged, detector, bench, key=key, watch=watch)
-    return examine_image(case, judged, detector, bench)
+    with one_thread():  # so that no bit of a probability hangs on the number of cores
+        return examine_image(case, judged, detector, bench)

@@ -23,7 +23,7 @@ from medvit.findings.nodule import NoduleDetail
 from medvit.io.case import Case
 
 FOLDER = ".journal"
-FORMAT = 3
+FORMAT = 4
 """Raise this when entries change their form or results change for another reason."""
 
 
@@ -34,11 +34,13 @@ class Entry:
     Attributes:
         pictures: Data URIs, by finding id or case id.
         details: What is told of nodules beside their findings, by finding id.
+        features: What the head of an image classifier read; empty for all else.
     """
 
     result: CaseResult
     pictures: Mapping[str, str]
     details: Mapping[str, NoduleDetail] = field(default_factory=dict)
+    features: tuple[float, ...] = ()
 
 
 @contextlib.contextmanager
@@ -100,10 +102,7 @@ class Journal:
         """Return the finished case if nothing that determines it has changed."""
         try:
             stored = json.loads(self._path(case).read_text(encoding="utf-8"))
-            if stored["key"] != key:
-                return None
-            details = {name: NoduleDetail(**each) for name, each in stored["details"].items()}
-            return Entry(_result_from(case, stored["result"]), stored["pictures"], details)
+            return entry_from(case, stored) if stored["key"] == key else None
         except (OSError, ValueError, KeyError, TypeError, AttributeError):
             return None  # missing, or not ours: the case is scanned again
 
@@ -114,14 +113,8 @@ class Journal:
             InputError: If the output folder is full or gone.
         """
         path = self._path(entry.result.case)
-        stored = {
-            "key": key,
-            "result": _plain(entry.result),
-            "pictures": dict(entry.pictures),
-            "details": {name: asdict(each) for name, each in entry.details.items()},
-        }
         try:
-            atomic.write_text(path, json.dumps(stored))
+            atomic.write_text(path, json.dumps({"key": key, **plain_of(entry)}))
         except OSError as error:
             msg = f"{path} cannot be written: {error.strerror}"
             hint = "free some space; the same command goes on where this one stopped"
@@ -129,6 +122,27 @@ class Journal:
 
     def _path(self, case: Case) -> Path:
         return self._folder / f"{case.case_id}.json"
+
+
+def plain_of(entry: Entry) -> dict[str, Any]:
+    """Return an entry as JSON values; its case is left to whoever knows it."""
+    return {
+        "result": _plain(entry.result),
+        "pictures": dict(entry.pictures),
+        "details": {name: asdict(each) for name, each in entry.details.items()},
+        "features": entry.features,
+    }
+
+
+def entry_from(case: Case, plain: dict[str, Any]) -> Entry:
+    """Return the entry of a case from its JSON values, to the bit what it was.
+
+    Raises:
+        KeyError, TypeError: If they are not ours.
+    """
+    details = {name: NoduleDetail(**each) for name, each in plain["details"].items()}
+    result, features = _result_from(case, plain["result"]), tuple(plain["features"])
+    return Entry(result, plain["pictures"], details, features)
 
 
 def _stamp(path: Path) -> tuple[int, int]:
