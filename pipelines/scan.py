@@ -275,6 +275,7 @@ def _key(scan: _Scan, case: Case) -> str:
         effort=scan.settings.effort,
         thresholds=card.thresholds,
         calibration=card.calibration,
+        ood=card.ood,
     )
 
 

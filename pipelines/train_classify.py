@@ -18,6 +18,7 @@ from pipelines.classify_prepare import Prepared, prepare
 from pipelines.classify_score import calibrate, score
 from pipelines.classify_tune import compute_head
 from pipelines.defect_card import card_text
+from pipelines.known_looks import learn_looks, with_looks
 from pipelines.training_config import find_manifest
 from pipelines.training_run import close_run, images_sha256, open_run, register
 
@@ -51,13 +52,14 @@ def run(
     counts = {name: len(split.paths) for name, split in splits.items()}
     card = _card(config, prepared, counts=counts)
     card |= {"calibration": {"temperature": temperature}, "metrics": metrics}
+    card, seen = with_looks(card, _seen(config), learn_looks(start.net, splits))
     saved = register(
         workspace,
         start.net,
         name=config.model.name,
         card=card,
         readme=card_text(card),
-        seen=_seen(config),
+        seen=seen,
     )
     keep_weights(folder, start.net, saved)
     noise = {"noise": prepared.noise.record} if prepared.noise is not None else {}

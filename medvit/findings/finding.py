@@ -52,6 +52,8 @@ class CaseResult:
         message: The sentences behind the codes; shown in the report.
         label: Judgement of an image as a whole; empty for CT.
         probability: Probability of `label`; None for CT.
+        ood: How far an image is beyond what the model was trained on, above 0 it is unlike;
+            None for CT and for a model that does not tell.
     """
 
     case: Case
@@ -63,6 +65,7 @@ class CaseResult:
     findings: tuple[Finding, ...]
     seconds: float
     peak_rss_mb: float
+    ood: float | None = None
 
 
 def finding_id(case_id: str, model: str, *place: float | int | str) -> str:

@@ -36,6 +36,7 @@ class Judgement:
         probabilities: Of every class; they sum to 1.
         heat: Square root of what speaks for `label`, so that the weaker parts of a
             defect show; float32 (h, w), 0..1, the strongest place is 1.
+        features: (d,), what the head reads.
         box: x_min, y_min, x_max, y_max in pixels of the image, half-open; None when
             nothing speaks for `label` more than a flat image would.
     """
@@ -45,6 +46,7 @@ class Judgement:
     probabilities: dict[str, float]
     heat: NDArray[np.float32]
     box: Box | None
+    features: NDArray[np.float32]
 
 
 def judge_image(pixels: NDArray[np.float32], model: nn.Module, card: ModelCard) -> Judgement:
@@ -69,14 +71,16 @@ def judge_image(pixels: NDArray[np.float32], model: nn.Module, card: ModelCard) 
     seen = prepare_channels(pixels, side_px=int(how["side_px"]), channels=channels)
     image = torch.from_numpy(seen)[None].to(next(model.parameters()).device)
     with torch.no_grad():
-        logits = model(image)[0].double().cpu()
+        features = model.backbone.encode(model.backbone.embed(image)).mean(dim=(2, 3))
+        logits = model.head(features)[0].double().cpu()
     shares = (logits / float(card.calibration.get("temperature", 1.0))).softmax(dim=0)
     best = int(shares.argmax())
     evidence = evidence_map(model, image, best).float().cpu().numpy()
     heat = heat_of(evidence, height=pixels.shape[0], width=pixels.shape[1])
     label = card.classes[best]
     probabilities = dict(zip(card.classes, shares.tolist(), strict=True))
-    return Judgement(label, probabilities[label], probabilities, heat, box_of(heat))
+    read = features[0].float().cpu().numpy()
+    return Judgement(label, probabilities[label], probabilities, heat, box_of(heat), read)
 
 
 def heat_of(evidence: NDArray[np.float32], *, height: int, width: int) -> NDArray[np.float32]:

@@ -13,6 +13,9 @@ from medvit.errors import ModelError
 
 WEIGHTS_FILE = "model.safetensors"
 CARD_FILE = "model.json"
+LOOKS_FILE = "typical.safetensors"
+"""What images a model knows look like; see `medvit.trust.ood`."""
+
 SUMS_FILE = "SHA256SUMS"
 """Hash of every other file of a model folder, as `sha256sum -c` reads it."""
 
@@ -42,6 +45,7 @@ class ModelCard(BaseModel):
         training: Data, their hash, settings, seed and the command.
         metrics: Figures on cases not trained on.
         parents: Models this one started from, as `name@version`.
+        ood: File and limit by which images unlike the training data are told; may be empty.
         weights_sha256: Hash of the weights file; filled in by `save_model`.
     """
 
@@ -58,6 +62,7 @@ class ModelCard(BaseModel):
     training: dict[str, Any] = Field(default_factory=dict)
     metrics: dict[str, Any] = Field(default_factory=dict)
     parents: tuple[str, ...] = ()
+    ood: dict[str, Any] = Field(default_factory=dict)
     weights_sha256: str = ""
 
     @property

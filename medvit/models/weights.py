@@ -40,7 +40,11 @@ __all__ = [
 
 
 def save_model(
-    folder: Path, module: nn.Module, card: ModelCard, *, texts: Mapping[str, str] | None = None
+    folder: Path,
+    module: nn.Module,
+    card: ModelCard,
+    *,
+    texts: Mapping[str, str | bytes] | None = None,
 ) -> ModelCard:
     """Write a model folder at once: it is there whole or not at all.
 
@@ -48,7 +52,8 @@ def save_model(
         folder: Where it will be.
         module: Whose weights are kept.
         card: What is said of it.
-        texts: Further files by name, such as `README.md`; `{reference}` is filled in.
+        texts: Further files by name, such as `README.md`; `{reference}` is filled in, bytes
+            are written as they are.
 
     Returns:
         The card with the hash of the weights.
@@ -83,13 +88,16 @@ def _exists(folder: Path) -> ModelError:
     return ModelError(msg, hint="choose another version")
 
 
-def _fill(draft: Path, module: nn.Module, card: ModelCard, texts: Mapping[str, str]) -> ModelCard:
+def _fill(
+    draft: Path, module: nn.Module, card: ModelCard, texts: Mapping[str, str | bytes]
+) -> ModelCard:
     tensors = {key: value.detach().contiguous() for key, value in module.state_dict().items()}
     atomic.write_bytes(draft / WEIGHTS_FILE, save(tensors))
     card = card.model_copy(update={"weights_sha256": file_sha256(draft / WEIGHTS_FILE)})
     atomic.write_text(draft / CARD_FILE, card.model_dump_json(indent=2) + "\n")
     for name, text in texts.items():
-        atomic.write_text(draft / name, text.replace("{reference}", card.reference))
+        content = text.replace("{reference}", card.reference) if isinstance(text, str) else text
+        atomic.write_bytes(draft / name, content.encode() if isinstance(content, str) else content)
     names = sorted((WEIGHTS_FILE, CARD_FILE, *texts))
     sums = "".join(f"{file_sha256(draft / name)}  {name}\n" for name in names)
     atomic.write_text(draft / SUMS_FILE, sums)

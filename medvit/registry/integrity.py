@@ -7,7 +7,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from medvit.errors import ModelError
-from medvit.models.card import CARD_FILE, SUMS_FILE, WEIGHTS_FILE, file_sha256, read_card
+from medvit.models.card import (
+    CARD_FILE,
+    LOOKS_FILE,
+    SUMS_FILE,
+    WEIGHTS_FILE,
+    file_sha256,
+    read_card,
+)
 from medvit.registry.history import HISTORY_FILE, read_history
 from medvit.registry.index import read_index
 from medvit.registry.production import pointer_fault
@@ -85,9 +92,12 @@ def _shipped(shipped: Path) -> list[Path]:
 
 
 def _faults(known_as: str, folder: Path) -> Iterator[Fault]:
-    expected, sums = {}, folder / SUMS_FILE
+    expected: dict[str, str] = {}
+    sums = folder / SUMS_FILE
     try:
-        expected[WEIGHTS_FILE] = read_card(folder).weights_sha256
+        card = read_card(folder)
+        expected = {WEIGHTS_FILE: card.weights_sha256}
+        expected |= {LOOKS_FILE: card.ood["sha256"]} if card.ood else {}
     except ModelError as error:
         if not sums.is_file():
             yield Fault(known_as, folder / CARD_FILE, error.message)

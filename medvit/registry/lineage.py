@@ -34,10 +34,12 @@ class Seen:
     Attributes:
         cases: Marks of images or series.
         groups: Marks of parts or patients.
+        looks: Statistics of their features, as `medvit.trust.ood` writes them; empty for none.
     """
 
     cases: frozenset[str] = frozenset()
     groups: frozenset[str] = frozenset()
+    looks: bytes = b""
 
     def __or__(self, other: Seen) -> Seen:
         """Return what either saw."""

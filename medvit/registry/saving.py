@@ -12,6 +12,7 @@ from typing import Any
 from torch import nn
 
 from medvit.errors import ModelError
+from medvit.models.card import LOOKS_FILE
 from medvit.models.weights import WEIGHTS_FILE, ModelCard, save_model
 from medvit.registry.index import read_index
 from medvit.registry.lineage import TRAINED_ON_FILE, Seen, seen_text
@@ -45,7 +46,11 @@ def save_version(
     Raises:
         ModelError: If it cannot be written.
     """
-    texts = {"README.md": readme} | ({} if seen is None else {TRAINED_ON_FILE: seen_text(seen)})
+    texts: dict[str, str | bytes] = {"README.md": readme}
+    if seen is not None:
+        texts[TRAINED_ON_FILE] = seen_text(seen)
+    if seen is not None and seen.looks:
+        texts[LOOKS_FILE] = seen.looks
     for folder in version_folder(models, name):
         fields = ModelCard.model_validate({"name": name, "version": folder.name, **card})
         try:

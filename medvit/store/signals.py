@@ -68,13 +68,27 @@ def of_cases(session: Session, case_ids: Iterable[str]) -> list[CaseSignal]:
     ]
 
 
-def refresh_uncertainty(session: Session, result: CaseResult, *, now: datetime) -> None:
-    """Write what the newest result of a case says of its uncertainty, or that it is sure."""
-    signal = uncertainty_of(result)
-    if signal is None:
-        drop(session, "uncertainty", result.case.case_id)
-    else:
-        put(session, [signal], now=now)
+def refresh_of_result(session: Session, result: CaseResult, *, now: datetime) -> None:
+    """Write what the newest result says of a case: uncertain, unlike the known ones, or neither."""
+    own: dict[SignalName, CaseSignal | None] = {
+        "uncertainty": uncertainty_of(result),
+        "ood": ood_of(result),
+    }
+    for name, signal in own.items():
+        if signal is None:
+            drop(session, name, result.case.case_id)
+    put(session, [signal for signal in own.values() if signal is not None], now=now)
+
+
+def ood_of(result: CaseResult) -> CaseSignal | None:
+    """Return how unlike the training images a case is; None when it is like them, or not told."""
+    if result.ood is None or result.ood <= 0:
+        return None
+    reason = (
+        f"Unlike the images the model was trained on: {result.ood:.0f} beyond the limit that "
+        "95 % of known images keep. Its label is a guess."
+    )
+    return CaseSignal(result.case.case_id, "ood", result.ood, reason)
 
 
 def uncertainty_of(result: CaseResult) -> CaseSignal | None:

@@ -104,7 +104,7 @@ class Store(Database):
             queries.put_findings(session, case_id, run_id, result.findings)
             case = locked(session, case_id)
             if case.run_id == run_id:
-                signals.refresh_uncertainty(session, result, now=now)
+                signals.refresh_of_result(session, result, now=now)
             refresh(session, case, queries.decisions_of(session, case_id), now=now)
 
     def list_cases(

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from medvit.errors import ConfigError
 from medvit.workspace import Workspace
 from pipelines.classify_tune import forgetting_rows
+from pipelines.known_looks import grown_looks, learn_looks, with_looks
 from pipelines.retraining.assignment import Assignment
 from pipelines.retraining.challenger import (
     Challenger,
@@ -142,6 +143,11 @@ def _register(
         version.folder,
         ((row.path, row.group) for split in ("train", "val") for row in version.manifest.of(split)),
     )
+    splits = {"train": lessons.train, "val": lessons.val}
+    looks = learn_looks(learnt.net, splits)
+    if looks is None and not learnt.epochs:
+        looks = grown_looks(assignment.champion.folder, card, learnt.net, lessons.train)
+    fields, seen = with_looks(fields, seen, looks)
     return register(
         workspace,
         learnt.net,

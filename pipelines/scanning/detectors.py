@@ -15,6 +15,7 @@ from medvit.metrics.calibration import PlattScale
 from medvit.metrics.operating_point import chosen_threshold
 from medvit.models.weights import ModelCard, load_model
 from medvit.registry.registry import ModelVersion, Task, find_model
+from medvit.trust.ood import KnownLooks, read_looks
 from medvit.workspace import Workspace
 
 TASK_OF_KIND: dict[Kind, Task] = {"ct": "nodule", "image": "defect"}
@@ -23,11 +24,16 @@ Device = Literal["auto", "cpu", "cuda"]
 
 @dataclass(frozen=True, slots=True)
 class Detector:
-    """A model that is loaded and ready."""
+    """A model that is loaded and ready.
+
+    Attributes:
+        looks: What images it knows look like; None for a model that does not tell.
+    """
 
     version: ModelVersion
     module: nn.Module
     card: ModelCard
+    looks: KnownLooks | None = None
 
     @property
     def scale(self) -> PlattScale:
@@ -54,7 +60,8 @@ def load_detectors(
         own = named if named is not None and named.task == task else None
         version = own or find_model(None, task=task, models=workspace.models)
         module, card = load_model(version.folder)
-        detectors[kind] = Detector(version, module.to(device), card)
+        looks = read_looks(version.folder, card)
+        detectors[kind] = Detector(version, module.to(device), card, looks)
     return detectors
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import cast
 
 import numpy as np
@@ -49,10 +50,13 @@ def examine_image(case: Case, judged: Triage, detector: Detector, bench: Workben
     if isinstance(detector.module, BoxDetector):
         return _with_boxes(case, judged, detector, pixels=pixels, predicted_mb=predicted_mb)
     verdict = judge_image(pixels, detector.module, detector.card)
+    ood = None
+    if detector.looks is not None:
+        ood = float(detector.looks.ood(verdict.features[None].astype(np.float64))[0])
     findings: tuple[Finding, ...] = ()
     if verdict.box is not None:
         finding = _finding(case, verdict.label, verdict.probability, verdict.box, detector)
-        findings = (finding,)
+        findings = (replace(finding, ood=ood),)
     picture = defect_thumbnail(pixels, verdict.heat, verdict.box)
     return Outcome(
         judged.verdict,
@@ -61,6 +65,8 @@ def examine_image(case: Case, judged: Triage, detector: Detector, bench: Workben
         probability=verdict.probability,
         findings=findings,
         pictures={case.case_id: picture},
+        ood=ood,
+        features=tuple(verdict.features.tolist()),
         predicted_peak_mb=predicted_mb,
     )
 

@@ -71,9 +71,10 @@ def scan_case(
         findings=outcome.findings,
         seconds=time.perf_counter() - started,
         peak_rss_mb=meter.peak_mb,
+        ood=outcome.ood,
     )
     return CaseDone(
-        Entry(result, outcome.pictures, outcome.details),
+        Entry(result, outcome.pictures, outcome.details, outcome.features),
         outcome.predicted_peak_mb,
         is_final=not (outcome.is_partial or is_internal_error(result)),
         budget_error=outcome.budget_error,

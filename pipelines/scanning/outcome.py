@@ -18,6 +18,8 @@ class Outcome:
     Attributes:
         details: What is told of nodules beside their findings, by finding id.
         pictures: Data URIs, by finding id or case id.
+        ood: How far an image is beyond what the model was trained on; see `CaseResult`.
+        features: What the head of an image classifier read; empty for all else.
         is_partial: Whether time was up before the end; the case is gone on with later.
         budget_error: Why the case does not fit into the memory there is, if it does not.
     """
@@ -29,6 +31,8 @@ class Outcome:
     findings: tuple[Finding, ...] = ()
     details: Mapping[str, NoduleDetail] = field(default_factory=dict)
     pictures: Mapping[str, str] = field(default_factory=dict)
+    ood: float | None = None
+    features: tuple[float, ...] = ()
     predicted_peak_mb: float = 0.0
     is_partial: bool = False
     budget_error: BudgetError | None = None

@@ -11,7 +11,6 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 from scipy.linalg import cho_solve, cholesky
-from sklearn.covariance import ledoit_wolf
 
 Floats = NDArray[np.float64]
 Indices = NDArray[np.intp]
@@ -99,6 +98,8 @@ def _check(features: Floats) -> None:
 
 
 def _factor(centred: Floats) -> Floats:
+    from sklearn.covariance import ledoit_wolf  # noqa: PLC0415 - scans do not import it
+
     covariance, _ = ledoit_wolf(centred, assume_centered=True)
     scale = np.trace(covariance) / len(covariance)
     factor: Floats = cholesky(covariance + 1e-12 * max(scale, 1e-12) * np.eye(len(covariance)))

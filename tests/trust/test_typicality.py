@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from sklearn.covariance import LedoitWolf
 
-from medvit.metrics.typicality import Floats, Indices, Typicality, typical_from
+from medvit.trust.typicality import Floats, Indices, Typicality, typical_from
 
 
 def known(n: int, seed: int) -> tuple[Floats, Indices]:
