@@ -17,7 +17,15 @@ from medvit.registry.production import check_weights
 from medvit.report.gate_report import Figure, GatePage, gate_page
 from pipelines.evaluating.keeping import REPORT, heading
 from pipelines.gating.answers import Answers, answers_of, model_key
-from pipelines.gating.frozen import FrozenCases, FrozenImages, frozen_images, frozen_scans
+from pipelines.gating.boxes import weigh_boxes
+from pipelines.gating.frozen import (
+    FrozenCases,
+    FrozenImages,
+    FrozenScans,
+    frozen_images,
+    frozen_scans,
+)
+from pipelines.gating.frozen_boxes import FrozenBoxes, FrozenBoxImage, frozen_boxes
 from pipelines.gating.images import weigh_images
 from pipelines.gating.leaks import find_leaks
 from pipelines.gating.looks import count_look
@@ -29,9 +37,11 @@ if TYPE_CHECKING:
     from pipelines.gating.weighed import Pair, Weighed
 
 __all__ = [
+    "FrozenBoxImage",
     "FrozenCases",
     "GateAnswer",
     "GateSettings",
+    "frozen_boxes",
     "frozen_images",
     "frozen_scans",
     "judge",
@@ -148,6 +158,8 @@ def _weigh(
 ) -> Weighed:
     if isinstance(frozen, FrozenImages):
         return weigh_images(pair, answers, frozen, settings=settings)
+    if isinstance(frozen, FrozenBoxes):
+        return weigh_boxes(pair, answers, frozen, settings=settings)
     return weigh_scans(pair, answers, frozen, settings=settings)
 
 
@@ -173,7 +185,7 @@ def _written(judged: _Judged, out: Path) -> GateAnswer:
         groups=weighed.groups if weighed else (),
         flips=weighed.flips if weighed else (),
         facts=_facts(judged),
-        is_ct=not isinstance(judged.frozen, FrozenImages),
+        is_ct=isinstance(judged.frozen, FrozenScans),
     )
     figures = _plain(judged)
     out.mkdir(parents=True, exist_ok=True)

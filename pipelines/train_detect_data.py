@@ -49,13 +49,11 @@ class BoxRows:
 
     Attributes:
         root: Folder that the paths of images start from.
-        classes: Names of the boxes of split train, sorted.
         rows: By split.
         problems: Images and boxes that are left out, or were changed.
     """
 
     root: Path
-    classes: tuple[str, ...]
     rows: dict[str, list[BoxRow]]
     problems: tuple[Problem, ...]
 
@@ -69,26 +67,28 @@ def read_splits(data: DetectData) -> BoxSplits:
         InputError: If a file cannot be read.
     """
     known = read_box_rows(data)
+    classes = _classes(known, data)
     problems, images = list(known.problems), {}
     for split, own in known.rows.items():
         images[split], wrong = load_box_images(
             known.root,
             own,
-            classes=known.classes,
+            classes=classes,
             side_px=data.side_px,
             channels=data.channels,
         )
         problems += wrong
     problems = list(dict.fromkeys(problems))
     _tell(problems)
-    return BoxSplits(known.root, known.classes, images, tuple(problems))
+    return BoxSplits(known.root, classes, images, tuple(problems))
 
 
 def read_box_rows(data: DetectData) -> BoxRows:
     """Return the images of all splits by name, with their boxes.
 
     Raises:
-        ConfigError: As of `read_splits`.
+        ConfigError: If a path is missing, or the annotations hold no boxes or belong to other
+            images.
         InputError: If a file cannot be read.
     """
     labels = _annotated(data)
@@ -97,7 +97,7 @@ def read_box_rows(data: DetectData) -> BoxRows:
         split: [_box_row(each, row) for each, row in placed if row.split == split]
         for split in SPLITS
     }
-    return BoxRows(labels.root, _classes(placed, data), rows, (*labels.problems, *problems))
+    return BoxRows(labels.root, rows, (*labels.problems, *problems))
 
 
 def _annotated(data: DetectData) -> LabelSet:
@@ -173,12 +173,13 @@ def _placed(
     return placed, problems
 
 
-def _classes(rows: Sequence[tuple[ImageLabels, ManifestRow]], data: DetectData) -> tuple[str, ...]:
-    seen: dict[str, set[str]] = {split: set() for split in (*SPLITS, "")}
-    for each, row in rows:
-        seen[row.split] |= {box.label for box in each.boxes}
+def _classes(known: BoxRows, data: DetectData) -> tuple[str, ...]:
+    seen = {
+        split: {box.label for row in rows for box in row.boxes}
+        for split, rows in known.rows.items()
+    }
     if not seen["train"]:
-        images = sum(row.split == "train" for _, row in rows)
+        images = len(known.rows["train"])
         msg = f"{data.annotations}: no box in the {images} images of split train to learn from"
         raise ConfigError(msg, hint="check the split column and the annotations")
     unseen = sorted((seen["val"] | seen["test"]) - seen["train"])

@@ -141,7 +141,7 @@ def bootstrap_ap(
         Low and high, each of shape (classes + 1, 2): AP at IoU 0.5 and its mean over
         thresholds, the mean over classes last; NaN for a class without true boxes.
     """
-    slim = [_without_tail(each) for each in matches]
+    slim = [without_tail(each) for each in matches]
     present = sum(each.truths for each in slim) > 0
     count = int(groups.max()) + 1
     drawn = np.empty((rounds, len(matches) + 1, 2))
@@ -166,7 +166,7 @@ def _edges(drawn: Floats) -> tuple[Floats, Floats]:
     return ordered[low, rows, columns], ordered[high, rows, columns]
 
 
-def _without_tail(matches: ClassMatches) -> ClassMatches:
+def without_tail(matches: ClassMatches) -> ClassMatches:
     """Leave out boxes below the last hit: they lower no envelope and add no recall."""
     hits = np.flatnonzero((matches.is_hit & ~matches.is_ignored).any(axis=0))
     stop = int(hits[-1]) + 1 if len(hits) else 0

@@ -16,7 +16,9 @@ from medvit import atomic
 from medvit.errors import ModelError
 from medvit.models.card import CARD_FILE, file_sha256
 from medvit.tiles.resident import MIB, RiseMeter, release_free
+from pipelines.gating.box_answers import boxes_said
 from pipelines.gating.frozen import FrozenCases, FrozenImages, FrozenScans
+from pipelines.gating.frozen_boxes import FrozenBoxes
 
 if TYPE_CHECKING:
     from torch import nn
@@ -38,7 +40,7 @@ LEAST_PROBABILITY = 0.01
 """Marks below it would only make the curve longer at its right end."""
 
 Answer = Sequence[Any]
-"""Of an image: label and probability. Of a scan: marks (x, y, z in LPS mm, score)."""
+"""Of an image: label and probability, or its boxes. Of a scan: marks (x, y, z in LPS mm, score)."""
 
 _log = logging.getLogger(__name__)
 
@@ -121,10 +123,14 @@ def _asked(version: ModelVersion, frozen: FrozenCases, folder: Path) -> Answers:
     spent: list[float] = []
     if isinstance(frozen, FrozenImages):  # what a first call alone takes is no model's fault
         _images(net, card, replace(frozen, cases=frozen.cases[:WARM]), [])
+    elif isinstance(frozen, FrozenBoxes):
+        boxes_said(net, card, replace(frozen, cases=frozen.cases[:1]), [])
     release_free()
     with RiseMeter() as memory:
         if isinstance(frozen, FrozenImages):
             answers = _images(net, card, frozen, spent)
+        elif isinstance(frozen, FrozenBoxes):
+            answers = list[Answer](boxes_said(net, card, frozen, spent))
         else:
             answers = _scans(net, frozen, folder, spent)
     seconds = sum(spent) / max(1, len(frozen.cases))

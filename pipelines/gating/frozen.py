@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from medvit.data.manifest import read_manifest
 from medvit.errors import InputError
 from pipelines.evaluating.classification import Split, true_label
+from pipelines.gating.frozen_boxes import FrozenBoxes
 
 if TYPE_CHECKING:
     from medvit.data.annotated import AnnotatedScan
@@ -82,7 +83,7 @@ class FrozenScans:
         return tuple(scan.patient for scan in self.cases if scan.patient)
 
 
-FrozenCases = FrozenImages | FrozenScans
+FrozenCases = FrozenImages | FrozenScans | FrozenBoxes
 
 
 def frozen_images(

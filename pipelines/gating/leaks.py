@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from medvit.registry.lineage import image_mark, lineage_of, mark_of
 from pipelines.gating.frozen import FrozenCases, FrozenImages
+from pipelines.gating.frozen_boxes import FrozenBoxes
 
 if TYPE_CHECKING:
     from medvit.registry.registry import ModelVersion
@@ -63,7 +64,7 @@ def find_leaks(frozen: FrozenCases, versions: Sequence[ModelVersion]) -> Leaks:
 
 
 def _case_marks(frozen: FrozenCases) -> list[tuple[str, str]]:
-    if isinstance(frozen, FrozenImages):
+    if isinstance(frozen, FrozenImages | FrozenBoxes):
         return [(image.path, image_mark(frozen.root / image.path)) for image in frozen.cases]
     return [(scan.name, mark_of(scan.name)) for scan in frozen.cases]
 
