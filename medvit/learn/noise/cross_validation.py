@@ -45,7 +45,7 @@ def deal_groups(groups: Sequence[str], labels: Indices, *, folds: int = FOLDS) -
 
     Examples:
         >>> deal_groups(["a", "a", "b", "c"], np.array([0, 0, 0, 1]), folds=2).tolist()
-        [1, 1, 0, 0]
+        [0, 0, 1, 0]
     """
     members: dict[str, list[int]] = {}
     for place, name in enumerate(groups):

@@ -53,6 +53,7 @@ WORDS = (
 REASONS = {
     *("truncated", "bad_value", "unreadable", "undecodable", "wrong_dimensions", "encoding"),
     *("not_hu", "missing_data", "too_large", "no_position", "not_an_image", "signedness"),
+    "too_few_slices",
 }
 """Codes of the contract that a damaged volume file may earn."""
 
