@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -28,6 +28,8 @@ from medvit.store.store import Store
 from medvit.tiles.progressive import Effort
 from medvit.workspace import Workspace
 from pipelines.config import Settings
+from pipelines.engines.opening import EngineName, open_engine
+from pipelines.engines.turns import Assignment, Engine, Turn
 from pipelines.run_record import git_commit
 from pipelines.scanning.answers import write_answers, write_record
 from pipelines.scanning.budget import check_budget, default_budget
@@ -48,10 +50,8 @@ from pipelines.scanning.dicom_files import (
 from pipelines.scanning.journal import Entry, Journal, case_key, exclusive, tiles_folder
 from pipelines.scanning.limits import Limits
 from pipelines.scanning.live import LiveFile
-from pipelines.scanning.memory import peak_rss_mb
-from pipelines.scanning.one_case import CaseDone, is_internal_error, not_reached, scan_case
+from pipelines.scanning.one_case import CaseDone, is_internal_error, not_reached
 from pipelines.scanning.sources import Sources, find_cases
-from pipelines.scanning.watcher import Watcher
 from pipelines.scanning.workbench import Workbench
 
 Progress = Callable[[float, float, str], None]
@@ -65,6 +65,8 @@ class ScanSettings(Settings):
         deadline_s: Seconds after which the scan ends with what it has; None: when it is done.
         fp_per_scan: False nodules a CT that the threshold is to allow; or
         miss_rate: Share of nodules it may miss; None for both: the model's own threshold.
+        scheduler: Address of the dask scheduler whose workers scan; None with `dask`:
+        workers: So many on this machine, or as many as there is room for.
     """
 
     sources: tuple[Path, ...]
@@ -79,6 +81,9 @@ class ScanSettings(Settings):
     fp_per_scan: float | None = Field(None, gt=0)
     miss_rate: float | None = Field(None, gt=0, lt=1)
     device: Literal["auto", "cpu", "cuda"] = "auto"
+    engine: EngineName = "local"
+    scheduler: str | None = None
+    workers: int | None = Field(None, gt=0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,7 +132,7 @@ class _Scan:
 
     Attributes:
         run_id: Number of the run in the store.
-        done: Cases that had their turn.
+        by_number: Cases that had their turn, by their place among all.
         dicom: SR and SEG files of these cases.
     """
 
@@ -136,11 +141,18 @@ class _Scan:
     detectors: dict[Kind, Detector]
     bench: Workbench
     device: str
+    engine: Engine
+    workspace: Workspace
     started_s: float
     run_id: int = 0
-    done: list[CaseDone] = field(default_factory=list)
+    by_number: dict[int, CaseDone] = field(default_factory=dict)
     dicom: list[DicomFile] = field(default_factory=list)
     resumed: int = 0
+
+    @property
+    def done(self) -> list[CaseDone]:
+        """The cases that had their turn, in the order of all."""
+        return [self.by_number[number] for number in sorted(self.by_number)]
 
     @property
     def entries(self) -> list[Entry]:
@@ -158,12 +170,22 @@ def run(
             the source at hand.
 
     Raises:
-        InputError: If a source is missing, or `out` cannot be used or is in use.
+        InputError: If a source is missing, `out` cannot be used or is in use, or there is no
+            worker that can help.
         ModelError: If a model is unknown or altered.
         ConfigError: If the model holds no threshold as strict as asked for.
         NothingToDoError: If the sources hold no case.
         StoreError: If the store fails.
     """
+    with open_engine(
+        settings.engine, scheduler=settings.scheduler, workers=settings.workers
+    ) as engine:
+        return _run(settings, engine, workspace=workspace, progress=progress or _ignore)
+
+
+def _run(
+    settings: ScanSettings, engine: Engine, *, workspace: Workspace, progress: Progress
+) -> ScanSummary:
     started_s = time.perf_counter()
     limits = _limits(settings)
     scratch = Scratch.below(workspace.cache)
@@ -181,11 +203,11 @@ def run(
     with exclusive(settings.out), Store.open(workspace.store_url) as store:
         tiles = tiles_folder(settings.out)
         bench = Workbench(workspace.new_run("scan"), tiles, limits, scratch, costs)
-        scan = _Scan(settings, sources, detectors, bench, device.type, started_s)
+        scan = _Scan(settings, sources, detectors, bench, device.type, engine, workspace, started_s)
         scan.run_id = _start(scan, store)
         state: RunState = "failed"
         try:
-            _scan_cases(scan, store, progress or _ignore)
+            _scan_cases(scan, store, progress)
             _check_any_fits(scan)
             write_answers(
                 settings.out,
@@ -214,34 +236,49 @@ def _limits(settings: ScanSettings) -> Limits:
 
 def _scan_cases(scan: _Scan, store: Store, progress: Progress) -> None:
     journal = Journal(scan.settings.out)
-    cases = scan.sources.cases
-    live = LiveFile(scan.bench.run)
-    try:
-        for number, case in enumerate(cases):
-            progress(number, len(cases), case.source)
+
+    def keep(number: int, done: CaseDone) -> None:
+        store.save_result(scan.run_id, done.entry.result)
+        scan.by_number[number] = done
+        scan.dicom += _write_dicom(scan, done.entry)
+
+    def due() -> Iterator[Turn]:
+        """Yield the cases that must be scanned; asked for the next when somebody is free."""
+        for number, case in enumerate(scan.sources.cases):
+            progress(len(scan.by_number), len(scan.sources.cases), case.source)
             key = _key(scan, case)
             entry = journal.find(case, key)
             scan.resumed += entry is not None
             if entry is not None:
-                done = CaseDone(entry)
+                keep(number, CaseDone(entry))
             elif scan.bench.limits.is_time_up():
-                done = not_reached(case)
+                keep(number, not_reached(case))
             else:
-                watcher = Watcher(case, (number, len(cases)), live, progress)
-                done = _scan_one(scan, case, key, watcher)
-                if done.is_final:
-                    journal.add(done.entry, key)
-            store.save_result(scan.run_id, done.entry.result)
-            scan.done.append(done)
-            scan.dicom += _write_dicom(scan, done.entry)
+                yield Turn(case, number, key)
+
+    live = LiveFile(scan.bench.run)
+    try:
+        for turn, done in scan.engine.scan(due(), _assignment(scan, live, progress)):
+            if done.is_final:
+                journal.add(done.entry, turn.key)
+            keep(turn.number, done)
     finally:
         live.close()
-    progress(len(cases), len(cases), "")
+    progress(len(scan.sources.cases), len(scan.sources.cases), "")
 
 
-def _scan_one(scan: _Scan, case: Case, key: str, watcher: Watcher) -> CaseDone:
-    detector = scan.detectors[case.kind]
-    return scan_case(case, detector, scan.bench, key=key, watch=watcher.case_watch())
+def _assignment(scan: _Scan, live: LiveFile, progress: Progress) -> Assignment:
+    return Assignment(
+        sources=scan.settings.sources,
+        workspace=scan.workspace,
+        detectors=scan.detectors,
+        bench=scan.bench,
+        max_ram_bytes=scan.settings.max_ram_bytes,
+        device=scan.device,
+        cases=len(scan.sources.cases),
+        live=live,
+        progress=progress,
+    )
 
 
 def _check_any_fits(scan: _Scan) -> None:
@@ -314,7 +351,7 @@ def _summary(scan: _Scan) -> ScanSummary:
         seg=sum(each.kind == "seg" and not each.reason for each in scan.dicom),
         without_dicom=len({each.case_id for each in scan.dicom if each.reason}),
         predicted_peak_mb=round(max((d.predicted_peak_mb for d in scan.done), default=0.0), 1),
-        measured_peak_mb=round(peak_rss_mb(), 1),
+        measured_peak_mb=round(scan.engine.peak_mb(), 1),
         seconds=round(time.perf_counter() - scan.started_s, 2),
     )
 
@@ -347,6 +384,7 @@ def _write_record(scan: _Scan, summary: ScanSummary, state: RunState) -> None:
             "state": state,
             "settings": scan.settings.model_dump(mode="json"),
             "device": scan.device,
+            "engine": scan.engine.facts(),
             "counts": _counts(summary),
             "seconds": summary.seconds,
             "predicted_peak_mb": summary.predicted_peak_mb,

@@ -75,6 +75,23 @@ def scan(  # noqa: PLR0913, PLR0917 - each is an option of the command
             help="Threshold that promises to miss no larger share of nodules; 0: the model's own.",
         ),
     ] = 0.0,
+    engine: Annotated[
+        Literal["local", "dask"],
+        typer.Option(help="Who scans: this process, or workers of a dask cluster."),
+    ] = "local",
+    scheduler: Annotated[
+        str,
+        typer.Option(
+            metavar="ADDR",
+            help="Dask scheduler, as tcp://10.0.0.7:8786; default: workers on this machine.",
+        ),
+    ] = "",
+    workers: Annotated[
+        int,
+        typer.Option(
+            metavar="N", min=0, help="Workers on this machine; 0: as many as there is room for."
+        ),
+    ] = 0,
     keep_identity: Annotated[
         bool,
         typer.Option(
@@ -109,6 +126,9 @@ def scan(  # noqa: PLR0913, PLR0917 - each is an option of the command
         deadline_s=deadline or None,
         fp_per_scan=fp_per_scan or None,
         miss_rate=miss_rate or None,
+        engine=engine,
+        scheduler=scheduler or None,
+        workers=workers or None,
         keep_identity=keep_identity,
     )
     if keep_identity and not {"sr", "seg"} & set(extras):
@@ -132,7 +152,7 @@ def lines_of(summary: ScanSummary) -> list[str]:
     ]
     if summary.partial:
         lines.append(
-            f"{summary.partial} cases are unfinished: time was up; the same command goes on"
+            f"{summary.partial} cases are unfinished: see cases.csv; the same command goes on"
         )
     if summary.sr or summary.seg:
         lines.append(f"DICOM: {summary.sr} SR, {summary.seg} SEG in {summary.out / 'dicom'}")

@@ -1,0 +1,1 @@
+"""Who scans the cases: this process, or workers of a dask cluster."""

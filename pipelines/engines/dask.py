@@ -1,0 +1,153 @@
+"""The engine of many machines: one case at a time to each worker of a dask cluster.
+
+Workers are given a case each and no more, so that memory holds what one case needs. A
+case whose worker dies is given to another. Results come back as they are in the journal,
+which is written here alone.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import os
+import secrets
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from typing import TYPE_CHECKING, Any
+
+from medvit.errors import ConfigError, InputError
+from pipelines.engines.crew import Crew, check_scheduler, tokens_in
+from pipelines.engines.dispatch import Dispatch
+from pipelines.engines.job import Job
+from pipelines.engines.presence import Demand
+from pipelines.engines.turns import Assignment, Turn
+from pipelines.scanning.memory import available_bytes, peak_rss_mb
+from pipelines.scanning.one_case import CaseDone
+
+if TYPE_CHECKING:
+    from distributed import Client
+
+CONNECT_S = 10.0
+USUAL_WORKER_BYTES = 2 * 2**30
+"""What a worker is reckoned with when nobody says what it may hold."""
+
+FREE_SHARE = 0.75
+
+
+class DaskEngine:
+    """Scans with the workers of a scheduler, or with workers of its own on this machine."""
+
+    def __init__(self, stack: ExitStack, client: Client | None, workers: int | None) -> None:
+        """Take a client of a scheduler, or None; what is started is ended by the stack."""
+        self._stack = stack
+        self._client = client
+        self._workers = workers
+        self._peak_mb = 0.0
+        self._facts: dict[str, Any] = {"workers": 0, "lost_workers": 0}
+
+    def scan(
+        self, turns: Iterator[Turn], assignment: Assignment
+    ) -> Iterator[tuple[Turn, CaseDone]]:
+        """Yield cases as their workers are done with them.
+
+        Raises:
+            InputError: If a worker cannot help, all have gone, or the scheduler has.
+        """
+        first = next(turns, None)
+        if first is None:
+            return  # nothing is due: no worker need be started
+        client = self._client or self._start(assignment.max_ram_bytes)
+        folders = [assignment.bench.run.resolve(), assignment.bench.tiles.resolve().parent]
+        with tokens_in(folders) as token:
+            demand = Demand(
+                tuple(str(source.resolve()) for source in assignment.sources),
+                tuple(map(str, folders)),
+                token,
+            )
+            crew = Crew(client, demand, assignment.max_ram_bytes)
+            job = Job.of(assignment, scan=secrets.token_hex(8))
+            with Dispatch(crew, job, assignment) as dispatch:
+                for turn, done in dispatch.run(first, turns):
+                    self._peak_mb = max(self._peak_mb, done.entry.result.peak_rss_mb)
+                    self._facts = dispatch.facts()
+                    yield turn, done
+
+    def peak_mb(self) -> float:
+        """Return the peak memory of the worker that held most, or of this process, in MiB."""
+        return max(self._peak_mb, peak_rss_mb())
+
+    def facts(self) -> dict[str, Any]:
+        """Return for `run.json` who worked."""
+        return {"name": "dask", **self._facts}
+
+    def _start(self, max_ram_bytes: int | None) -> Client:
+        """Start workers on this machine, each with its part of the cores."""
+        from distributed import Client, LocalCluster
+
+        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+        count = self._workers or workers_for(
+            cores or 1, free_bytes=available_bytes(), each_bytes=max_ram_bytes
+        )
+        cluster = LocalCluster(
+            n_workers=count,
+            threads_per_worker=max(1, (cores or 1) // count),
+            processes=True,
+            memory_limit=None,  # --max-ram is held by planning; being killed helps nobody
+            dashboard_address=None,
+            silence_logs=logging.ERROR,
+        )
+        self._stack.enter_context(cluster)
+        self._client = self._stack.enter_context(Client(cluster, set_as_default=False))
+        return self._client
+
+
+@contextmanager
+def dask_engine(scheduler: str | None, *, workers: int | None) -> Iterator[DaskEngine]:
+    """Yield an engine; at the end workers that were started for it are gone.
+
+    Args:
+        scheduler: Address, as `tcp://10.0.0.7:8786`; None: workers of its own.
+        workers: How many of its own; None: as many as there is room for.
+
+    Raises:
+        ConfigError: If dask is not installed.
+        InputError: If no scheduler answers at the address.
+    """
+    _require_dask()
+    with ExitStack() as stack:
+        client = None if scheduler is None else stack.enter_context(_connect(scheduler))
+        if client is not None:
+            check_scheduler(client)
+        yield DaskEngine(stack, client, workers)
+
+
+def workers_for(cores: int, *, free_bytes: int, each_bytes: int | None) -> int:
+    """Return how many workers a machine has room for, at least one.
+
+    Examples:
+        >>> workers_for(16, free_bytes=24 * 2**30, each_bytes=None)
+        9
+        >>> workers_for(4, free_bytes=64 * 2**30, each_bytes=2**30)
+        4
+    """
+    each = each_bytes or USUAL_WORKER_BYTES
+    return max(1, min(cores, math.floor(FREE_SHARE * free_bytes / each)))
+
+
+def _require_dask() -> None:
+    try:
+        import distributed  # noqa: F401 - only whether it is there
+    except ImportError as error:
+        msg = f"--engine dask needs dask.distributed, and {error.name or 'it'} is not installed"
+        raise ConfigError(msg, hint='pip install "medvit[distributed]"') from error
+
+
+def _connect(address: str) -> Client:
+    from distributed import Client
+
+    try:
+        return Client(address, timeout=CONNECT_S, set_as_default=False)
+    except (OSError, TimeoutError, ValueError, RuntimeError) as error:
+        msg = f"no dask scheduler answers at {address!r} ({type(error).__name__})"
+        hint = "give its address as tcp://HOST:8786; start one with: dask scheduler"
+        raise InputError(msg, hint=hint) from error
