@@ -106,15 +106,32 @@ class Journal:
         except (OSError, ValueError, KeyError, TypeError, AttributeError):
             return None  # missing, or not ours: the case is scanned again
 
+    def entries(self) -> Iterator[Entry]:
+        """Yield every finished case whose files are as they were, or are gone.
+
+        With which model and settings it was scanned does not matter here.
+        """
+        for path in sorted(self._folder.glob("*.json")):
+            try:
+                stored = json.loads(path.read_text(encoding="utf-8"))
+                case = _case_from(stored["case"])
+                is_there = any(file.exists() for file in case.files)
+                if not is_there or stored["look"] == case_key(case):
+                    yield entry_from(case, stored)
+            except (OSError, ValueError, KeyError, TypeError, AttributeError):
+                continue  # not ours, or cut off: the case is scanned again
+
     def add(self, entry: Entry, key: str) -> None:
         """Write a finished case to the disk.
 
         Raises:
             InputError: If the output folder is full or gone.
         """
-        path = self._path(entry.result.case)
+        case = entry.result.case
+        path = self._path(case)
+        keys = {"key": key, "look": case_key(case), "case": _plain_case(case)}
         try:
-            atomic.write_text(path, json.dumps({"key": key, **plain_of(entry)}))
+            atomic.write_text(path, json.dumps({**keys, **plain_of(entry)}))
         except OSError as error:
             msg = f"{path} cannot be written: {error.strerror}"
             hint = "free some space; the same command goes on where this one stopped"
@@ -152,6 +169,15 @@ def _stamp(path: Path) -> tuple[int, int]:
     except OSError:
         return (0, 0)
     return (status.st_size, status.st_mtime_ns)
+
+
+def _plain_case(case: Case) -> dict[str, Any]:
+    return {**asdict(case), "root": str(case.root), "files": [str(file) for file in case.files]}
+
+
+def _case_from(plain: dict[str, Any]) -> Case:
+    files = tuple(Path(file) for file in plain["files"])
+    return Case(**{**plain, "root": Path(plain["root"]), "files": files})
 
 
 def _plain(result: CaseResult) -> dict[str, Any]:
