@@ -1,0 +1,1 @@
+"""Which cases to ask readers about, so that few labels teach most."""
