@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from pydantic import Field
 
@@ -52,8 +52,10 @@ from pipelines.scanning.limits import Limits
 from pipelines.scanning.live import LiveFile
 from pipelines.scanning.one_case import CaseDone, is_internal_error, not_reached
 from pipelines.scanning.sources import Sources, find_cases
+from pipelines.scanning.summary import ScanSummary
 from pipelines.scanning.workbench import Workbench
 
+__all__ = ["ScanSettings", "ScanSummary", "run"]
 Progress = Callable[[float, float, str], None]
 
 
@@ -84,46 +86,6 @@ class ScanSettings(Settings):
     engine: EngineName = "local"
     scheduler: str | None = None
     workers: int | None = Field(None, gt=0)
-
-
-@dataclass(frozen=True, slots=True)
-class ScanSummary:
-    """What a scan answers; the fields are the keys of its JSON answer.
-
-    Attributes:
-        run: Folder that holds `run.json`.
-        partial: Cases whose search was cut short by the deadline, and those it kept from
-            their turn; the same scan goes on with them.
-        resumed: Cases taken from the journal of an earlier, equal scan.
-        skipped: Cases of a kind that `task` leaves out.
-        internal_errors: Cases that met a fault of medvit itself.
-        sr: Structured reports written. `seg` likewise.
-        without_dicom: Cases that should have had one of them and could not.
-    """
-
-    run: Path
-    out: Path
-    cases: int
-    accept: int
-    repair: int
-    refuse: int
-    fail: int
-    findings: int
-    partial: int
-    resumed: int
-    skipped: int
-    other_files: int
-    internal_errors: int
-    sr: int
-    seg: int
-    without_dicom: int
-    predicted_peak_mb: float
-    measured_peak_mb: float
-    seconds: float
-
-    def as_json(self) -> dict[str, Any]:
-        """Return plain values."""
-        return {**asdict(self), "run": str(self.run), "out": str(self.out)}
 
 
 @dataclass(slots=True)

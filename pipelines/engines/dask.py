@@ -88,7 +88,7 @@ class DaskEngine:
         count = self._workers or workers_for(
             cores or 1, free_bytes=available_bytes(), each_bytes=max_ram_bytes
         )
-        cluster = LocalCluster(
+        cluster = LocalCluster(  # type: ignore[no-untyped-call]
             n_workers=count,
             threads_per_worker=max(1, (cores or 1) // count),
             processes=True,
@@ -97,7 +97,8 @@ class DaskEngine:
             silence_logs=logging.ERROR,
         )
         self._stack.enter_context(cluster)
-        self._client = self._stack.enter_context(Client(cluster, set_as_default=False))
+        client = Client(cluster, set_as_default=False)  # type: ignore[no-untyped-call]
+        self._client = self._stack.enter_context(client)
         return self._client
 
 
@@ -146,7 +147,9 @@ def _connect(address: str) -> Client:
     from distributed import Client
 
     try:
-        return Client(address, timeout=CONNECT_S, set_as_default=False)
+        return Client(  # type: ignore[no-untyped-call]
+            address, timeout=CONNECT_S, set_as_default=False
+        )
     except (OSError, TimeoutError, ValueError, RuntimeError) as error:
         msg = f"no dask scheduler answers at {address!r} ({type(error).__name__})"
         hint = "give its address as tcp://HOST:8786; start one with: dask scheduler"

@@ -45,7 +45,7 @@ class _Sent:
     """A case that a worker is at."""
 
     turn: Turn
-    future: Future
+    future: Future[str]
 
 
 class Dispatch:
@@ -60,7 +60,7 @@ class Dispatch:
         self._at_work: dict[str, _Sent] = {}
         self._again: deque[Turn] = deque()
         self._tries: Counter[int] = Counter()
-        self._finished: queue.SimpleQueue[tuple[str, Future]] = queue.SimpleQueue()
+        self._finished: queue.SimpleQueue[tuple[str, Future[str]]] = queue.SimpleQueue()
         self._most_workers = self._lost = self._reached = 0
 
     def run(self, first: Turn, turns: Iterator[Turn]) -> Iterator[tuple[Turn, CaseDone]]:
@@ -100,7 +100,7 @@ class Dispatch:
     ) -> None:
         """Let workers that are still at a case end it soon, and all forget the scan."""
         for sent in self._at_work.values():
-            sent.future.cancel()
+            sent.future.cancel()  # type: ignore[no-untyped-call]
         try:
             self._crew.client.run(
                 end_scan, self._job.scan, workers=list(self._crew.hosts), on_error="ignore"
@@ -146,7 +146,9 @@ class Dispatch:
             pure=False,
         )
         self._at_work[address] = _Sent(turn, future)
-        future.add_done_callback(lambda done: self._finished.put((address, done)))
+        future.add_done_callback(  # type: ignore[no-untyped-call]
+            lambda done: self._finished.put((address, done))
+        )
 
     def _collect(self) -> Iterator[tuple[Turn, CaseDone]]:
         """Wait a moment for a worker to be done; take what it has."""
@@ -167,7 +169,7 @@ class Dispatch:
             max_bytes = self._assignment.bench.limits.max_bytes
             yield sent.turn, done_from(sent.turn.case, answer["done"], max_bytes=max_bytes)
 
-    def _answer_of(self, future: Future) -> dict[str, Any] | None:
+    def _answer_of(self, future: Future[str]) -> dict[str, Any] | None:
         """Return what a worker said; None if it was lost before that could be fetched."""
         from distributed import KilledWorker
         from distributed.client import FutureCancelledError
@@ -188,7 +190,7 @@ class Dispatch:
                 address,
                 sent.turn.case.source,
             )
-            sent.future.cancel()
+            sent.future.cancel()  # type: ignore[no-untyped-call]
             yield from self._once_more(sent.turn)
 
     def _once_more(self, turn: Turn) -> Iterator[tuple[Turn, CaseDone]]:
