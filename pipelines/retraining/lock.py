@@ -1,14 +1,12 @@
-"""One retraining at a time; the system lets the lock go when its holder dies."""
+"""One retraining at a time in a workspace."""
 
 from __future__ import annotations
 
-import fcntl
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from medvit.errors import InputError
+from pipelines.one_at_a_time import holding
 
 LOCK_FILE = "retrain.lock"
 
@@ -20,15 +18,9 @@ def alone(folder: Path) -> Iterator[None]:
     Raises:
         InputError: If another one is running; names its process.
     """
-    with (folder / LOCK_FILE).open("a+", encoding="ascii") as stream:
-        try:
-            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            stream.seek(0)
-            owner = stream.read().strip() or "unknown"
-            msg = f"another retraining (process {owner}) is running in {folder}"
-            raise InputError(msg, hint="wait for it; nothing was changed") from error
-        stream.truncate(0)
-        stream.write(str(os.getpid()))
-        stream.flush()
+    hint = "wait for it; nothing was changed"
+    with (
+        (folder / LOCK_FILE).open("a+", encoding="ascii") as stream,
+        holding(stream, task="retraining", place=f"running in {folder}", hint=hint),
+    ):
         yield

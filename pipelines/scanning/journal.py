@@ -7,10 +7,8 @@ only while all that determines the result is unchanged; see `case_key`.
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import hashlib
 import json
-import os
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
@@ -21,6 +19,7 @@ from medvit.errors import InputError
 from medvit.findings.finding import CaseResult, Finding
 from medvit.findings.nodule import NoduleDetail
 from medvit.io.case import Case
+from pipelines.one_at_a_time import holding
 
 FOLDER = ".journal"
 FORMAT = 4
@@ -57,17 +56,8 @@ def exclusive(out: Path) -> Iterator[None]:
     except OSError as error:
         msg = f"the output folder {out} cannot be used: {error.strerror}"
         raise InputError(msg, hint="name a folder you may write to with --out") from error
-    with stream:
-        try:
-            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            stream.seek(0)
-            owner = stream.read().strip() or "unknown"
-            msg = f"another scan (process {owner}) is writing to {out}"
-            raise InputError(msg, hint="wait for it, or choose another --out") from error
-        stream.truncate(0)
-        stream.write(str(os.getpid()))
-        stream.flush()
+    hint = "wait for it, or choose another --out"
+    with stream, holding(stream, task="scan", place=f"writing to {out}", hint=hint):
         yield
 
 

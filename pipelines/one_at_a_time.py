@@ -1,0 +1,37 @@
+"""One process at a time; the system lets the lock go when its holder dies."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TextIO
+
+from medvit.errors import InputError
+
+
+@contextmanager
+def holding(stream: TextIO, *, task: str, place: str, hint: str) -> Iterator[None]:
+    """Hold the lock of an open file, which names its holder.
+
+    Args:
+        stream: Opened with "a+"; the file stays, only the system's lock on it counts.
+        task: What one process at a time does.
+        place: Where, after "is": "running in FOLDER".
+        hint: What to do while another process does it.
+
+    Raises:
+        InputError: If another process holds it; names that process.
+    """
+    try:
+        fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        stream.seek(0)
+        owner = stream.read().strip() or "unknown"
+        msg = f"another {task} (process {owner}) is {place}"
+        raise InputError(msg, hint=hint) from error
+    stream.truncate(0)
+    stream.write(str(os.getpid()))
+    stream.flush()
+    yield
