@@ -148,6 +148,7 @@ def run(
 def _run(
     settings: ScanSettings, engine: Engine, *, workspace: Workspace, progress: Progress
 ) -> ScanSummary:
+    """Scan with an engine that is ready."""
     started_s = time.perf_counter()
     limits = _limits(settings)
     scratch = Scratch.below(workspace.cache)

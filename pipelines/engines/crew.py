@@ -66,7 +66,7 @@ class Crew:
 
     def _there(self) -> set[str]:
         try:
-            return set(self.client.nthreads())
+            return set(self.client.nthreads())  # type: ignore[no-untyped-call]
         except (OSError, TimeoutError, RuntimeError) as error:
             msg = f"the dask scheduler has gone ({type(error).__name__})"
             hint = "start it again; the same command goes on where this one stopped"
@@ -108,15 +108,14 @@ class Crew:
         return None
 
 
-def check_scheduler(client: Client) -> None:
+def check_scheduler(client: Client, address: str) -> None:
     """Refuse a scheduler that could not hand on what workers are to do.
 
     Raises:
         InputError: If medvit is not installed there, or another version.
     """
-    address = client.scheduler.address
     try:
-        found = client.run_on_scheduler(version_here)
+        found = client.run_on_scheduler(version_here)  # type: ignore[no-untyped-call]
     except ImportError as error:
         why, hint = _trouble_of(error)
         msg = f"the dask scheduler {address} {why}"

@@ -116,9 +116,10 @@ def dask_engine(scheduler: str | None, *, workers: int | None) -> Iterator[DaskE
     """
     _require_dask()
     with ExitStack() as stack:
-        client = None if scheduler is None else stack.enter_context(_connect(scheduler))
-        if client is not None:
-            check_scheduler(client)
+        client = None
+        if scheduler is not None:
+            client = stack.enter_context(_connect(scheduler))
+            check_scheduler(client, scheduler)
         yield DaskEngine(stack, client, workers)
 
 
