@@ -107,6 +107,8 @@ def _frozen(settings: CompareSettings, workspace: Workspace) -> FrozenCases:
         msg += f"scans={settings.scans}"
         raise InputError(msg, hint="name --manifest for classifiers, --scans for nodule detectors")
     if settings.manifest is not None:
+        if settings.annotations is not None:
+            return _frozen_boxes(settings, settings.manifest, settings.annotations)
         return frozen_images(settings.manifest, split=settings.split, root=settings.root)
     with TemporaryDirectory() as place:
         own = AnnotatedSettings(
@@ -119,6 +121,20 @@ def _frozen(settings: CompareSettings, workspace: Workspace) -> FrozenCases:
         )
         data = annotated_scans(own, scratch=Scratch.below(workspace.cache))
     return frozen_scans(f"{settings.format} scans", data.scans)
+
+
+def _frozen_boxes(settings: CompareSettings, manifest: Path, annotations: Path) -> FrozenCases:
+    from pipelines.detect_config import DetectData
+    from pipelines.gate import FrozenBoxImage, frozen_boxes
+    from pipelines.train_detect_data import read_box_rows
+
+    data = DetectData(annotations=annotations, manifest=manifest, root=settings.root)
+    known = read_box_rows(data)
+    images = [
+        FrozenBoxImage(row.path, row.boxes, "" if row.group == row.path else row.group)
+        for row in known.rows[settings.split]
+    ]
+    return frozen_boxes(f"{manifest.name}, split {settings.split}", known.root, images)
 
 
 def sweep_models(workspace: Workspace, *, older_than_days: float, dry: bool) -> Sweep:

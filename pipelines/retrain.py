@@ -224,7 +224,7 @@ def _count_new(
 ) -> int:
     """Return how many labels are new since the last attempt, or of the run that goes on."""
     if _goes_on(workspace, identity):
-        return new_labels(version, labels_of(champion, workspace, version))
+        return new_labels(champion, version, labels_of(champion, workspace, version))
     return require_news(version, champion, workspace, least=settings.min_labels)
 
 
@@ -272,9 +272,21 @@ def _challenger(job: _Retraining, folder: Path) -> Challenger:
         values = json.loads(file.read_text(encoding="utf-8"))
         suspects = tuple(SuspectRow(**each) for each in values.pop("suspects"))
         return Challenger(**values, suspects=suspects)
+    _hold_production(job)
     made = _make(job, _desk(job, folder))
     atomic.write_text(file, json.dumps(asdict(made)))
     return made
+
+
+def _hold_production(job: _Retraining) -> None:
+    """Promote a champion whose name means it only as the newest: its challenger will be newer."""
+    from medvit.registry.production import promote
+    from medvit.registry.registry import pinned_version
+
+    champion, models = job.champion, job.workspace.models
+    if champion.production and pinned_version(models, champion.name) is None:
+        why = "it was in production as the newest version when its first challenger was made"
+        promote(models, champion.name, champion.version, by=job.settings.by, reason=why)
 
 
 def _make(job: _Retraining, desk: Desk) -> Challenger:

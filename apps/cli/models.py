@@ -122,7 +122,7 @@ def compare(  # noqa: PLR0913, PLR0917 - each is an option of the command
         typer.Option("--format", help="How the scans are annotated."),
     ] = "luna16",
     annotations: Annotated[
-        Path | None, typer.Option(help="Annotations, where they are not in the folder.")
+        Path | None, typer.Option(help="Boxes of the manifest's images; or nodules, if elsewhere.")
     ] = None,
     margin: Annotated[
         float | None, typer.Option(min=0, max=0.5, help="Loss that is borne; 0.01 without it.")

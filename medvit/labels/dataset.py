@@ -28,7 +28,13 @@ MANIFEST = "manifest.csv"
 PROVENANCE = "provenance.csv"
 DATASET = "dataset.json"
 CASES = "cases.json"
-BOXES: Mapping[Standing, str] = {"is": "boxes.json", "not": "rejected.json"}
+BOXES: Mapping[Standing, str] = {
+    "is": "boxes.json",
+    "not": "rejected.json",
+    "open": "open.json",
+}
+"""Accepted boxes, hard negatives, and what nobody has decided about."""
+
 POINTS: Mapping[Standing, str] = {
     "is": "annotations.csv",
     "not": "rejected.csv",

@@ -44,7 +44,21 @@ def labels_of(model: ModelVersion, workspace: Workspace, version: DatasetVersion
     if not folder.is_dir():
         return {}
     made_with = read_dataset(folder)
-    return made_with.marked if made_with.sha256 == facts["sha256"] else {}
+    return marks_of(model, made_with) if made_with.sha256 == facts["sha256"] else {}
+
+
+def marks_of(model: ModelVersion, version: DatasetVersion) -> dict[str, str]:
+    """Return by content what a model of this kind learns of a case: its label, or its marks."""
+    if is_box_detector(model):
+        from pipelines.retraining.reviewed_boxes import box_marks
+
+        return box_marks(version)
+    return version.marked
+
+
+def is_box_detector(model: ModelVersion) -> bool:
+    """Whether a model finds boxes on surface images."""
+    return read_card(model.folder).architecture.builder == "defect_detector"
 
 
 def _labels_by_lineage(
@@ -53,17 +67,19 @@ def _labels_by_lineage(
     cases = lineage_of(model, workspace.models).seen.cases
     if not cases or version.task != "defect":
         return {}
+    marks = marks_of(model, version)
     learnt = [row for row in version.manifest.rows if row.split in ("train", "val")]
     return {
-        version.contents[row.path]: row.label
+        version.contents[row.path]: marks[version.contents[row.path]]
         for row in learnt
-        if image_mark(version.folder / row.path) in cases
+        if version.contents[row.path] in marks and image_mark(version.folder / row.path) in cases
     }
 
 
-def new_labels(version: DatasetVersion, before: Mapping[str, str]) -> int:
+def new_labels(model: ModelVersion, version: DatasetVersion, before: Mapping[str, str]) -> int:
     """Return how many cases have another label, or other marks, than before."""
-    return sum(before.get(content) != label for content, label in version.marked.items())
+    now = marks_of(model, version)
+    return sum(before.get(content) != label for content, label in now.items())
 
 
 def require_news(
@@ -75,7 +91,7 @@ def require_news(
         NothingToDoError: If there are none, or fewer than `least`.
     """
     last = _last_attempt(champion, workspace)
-    count = new_labels(version, labels_of(last, workspace, version))
+    count = new_labels(champion, version, labels_of(last, workspace, version))
     if not count:
         msg = f"no label is new since {last.reference} was trained"
         hint = "review more findings"

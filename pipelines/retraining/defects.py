@@ -29,25 +29,27 @@ if TYPE_CHECKING:
 def make_defect_challenger(
     assignment: Assignment, workspace: Workspace, *, desk: Desk
 ) -> Challenger:
-    """Train a classifier and register it.
+    """Train a classifier, or a detector of boxes if the champion is one, and register it.
 
     Raises:
-        ConfigError: If the champion is no classifier.
+        ConfigError: If the champion is neither.
         InputError: If an image is missing, or a new class cannot be placed.
         ModelError: If the champion was altered.
     """
     from medvit.learn.classify import predict_features
+    from medvit.models.heads.boxes import BoxDetector
     from medvit.models.heads.classify import DefectClassifier
     from medvit.models.weights import load_model
+    from pipelines.retraining.boxes import make_box_challenger
     from pipelines.retraining.learning import learn
     from pipelines.retraining.lessons import look_for_noise, without_suspects
 
     net, card = load_model(assignment.champion.folder)
+    if isinstance(net, BoxDetector):
+        return make_box_challenger(net, card, assignment, workspace, desk=desk)
     if not isinstance(net, DefectClassifier):
-        boxes = assignment.version.folder / "boxes.json"
-        msg = f"{card.reference} is a {card.architecture.builder}; retrain learns classifiers"
-        hint = f"medvit train train/detect_defects data.annotations={boxes}"
-        raise ConfigError(msg, hint=hint)
+        msg = f"{card.reference} is a {card.architecture.builder}, no classifier and no detector"
+        raise ConfigError(msg, hint="name a model of task defect; see `medvit models list`")
     plan, lessons = _plan(net, card, assignment)
     if plan.new_classes:
         frozen = assignment.version.contents_of("test")

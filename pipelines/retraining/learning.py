@@ -40,6 +40,7 @@ class Course:
 
 COURSES: dict[Strategy, Course] = {
     "adapter": Course("adapter", 20, 1e-3),
+    "head": Course("head", 20, 1e-3),
     "replay": Course("layer_decay", 15, 2e-4),
     "full": Course("full", 30, 5e-4),
 }

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-Strategy = Literal["prototype", "adapter", "replay", "full"]
+Strategy = Literal["prototype", "adapter", "head", "replay", "full"]
 
 CORRECTIONS_TO_LEARN = 10
 """With fewer answers of the model to correct, a new class is added and nothing else moves."""

@@ -97,6 +97,7 @@ def test_five_decisions_are_enough_where_the_first_images_still_lie(
     result = run(RetrainSettings(model="strip"), plant.workspace)
     assert (result.model, result.plan["strategy"]) == ("strip@2", "prototype")
     assert result.plan["new_classes"] == ("dots",)
+    assert find_model("strip", models=plant.workspace.models).version == "1"  # as it was before
     # Judged on split test of the first manifest.
     assert Path(result.gate.report).is_file()
 
