@@ -1,0 +1,1 @@
+"""Where a network looked, and whether that is true."""

@@ -1,0 +1,1 @@
+"""The parts of an explanation: what is explained, and each kind of case."""
