@@ -33,6 +33,9 @@ class ClassifyData(ImageData):
     classes: tuple[str, ...] = Field(
         (), description="all there may be; a label that is not among them is refused"
     )
+    sound_class: str = Field(
+        "", description="the class without defect: lets large images be judged in tiles"
+    )
 
 
 class ClassifierModel(Settings):
@@ -43,6 +46,9 @@ class ClassifierModel(Settings):
     weights: str = Field(
         "none",
         description="none, a registered model, a model folder, or hf: for those of the backbone",
+    )
+    texture: bool = Field(
+        default=False, description="join features with the spread of all maps and plain texture"
     )
 
     @field_validator("backbone")
@@ -128,7 +134,9 @@ class Tuning(Settings):
     adapter_width: int = Field(16, ge=1)
     prompts: int = Field(8, ge=1)
     deep_prompts: bool = True
-    prototype: Literal["cosine", "tied_covariance", "cache"] = "cosine"
+    prototype: Literal["cosine", "tied_covariance", "cache", "spread"] = Field(
+        "cosine", description="spread: labels spread over unlabelled images, then a linear head"
+    )
     keep_classes: bool = Field(False, description="add classes to those of model.weights")
     most_moved: float = Field(
         0.01, ge=0, lt=1, description="share of old images that a new class may take"
@@ -140,6 +148,12 @@ class Tuning(Settings):
             msg = (
                 f"tuning.keep_classes with tuning.method={self.method}: a new class beside old "
                 f"ones takes {' or '.join(EXTENDING)}, which leave the backbone as it is"
+            )
+            raise ValueError(msg)
+        if self.keep_classes and self.prototype == "spread":
+            msg = (
+                "tuning.keep_classes with tuning.prototype=spread: labels spread over images of "
+                "all classes, and the head is fitted anew; drop one of the two"
             )
             raise ValueError(msg)
         return self

@@ -12,12 +12,15 @@ from medvit.errors import ConfigError
 from medvit.workspace import Workspace
 from pipelines.classify_config import ClassifyConfig
 from pipelines.classify_start import Start, start_anew, start_from_classes
-from pipelines.classify_tune import grow_head, prepare_tuning
+from pipelines.classify_tune import grow_head, is_spread, prepare_tuning
 from pipelines.config import hint
 from pipelines.train_noisy import NoiseFound, Second, find_noise, second_network
 from pipelines.training_config import check_batch, find_manifest
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
     from medvit.data.labelled import LabelledImages
     from medvit.data.manifest import Manifest
     from medvit.learn.tuning.tuned import Tuned
@@ -40,6 +43,7 @@ class Prepared:
         before: What the old model says of split test, where classes are added.
         noise: What was found out about the labels, where that was asked for.
         second: The other network, where two are trained.
+        unlabelled: Images of split train without a label, where labels are spread over them.
     """
 
     start: Start
@@ -48,6 +52,7 @@ class Prepared:
     before: list[int]
     noise: NoiseFound | None = None
     second: Second | None = None
+    unlabelled: NDArray[np.uint8] | None = None
 
 
 def prepare(config: ClassifyConfig, workspace: Workspace) -> Prepared:
@@ -61,12 +66,15 @@ def prepare(config: ClassifyConfig, workspace: Workspace) -> Prepared:
     file, root = find_manifest(config.data)
     manifest = read_manifest(file)
     start, splits = _start(config, workspace, manifest, root)
+    _check_sound(config, start.classes)
+    unlabelled = _unlabelled(config, manifest, root, labelled=len(splits["train"].paths))
+    scale_features(start, splits["train"], unlabelled)
     before = answers(start, splits["test"]) if start.old_classes else []
     if start.old_classes:
         grow_head(start, config, splits)
     tuned = prepare_tuning(start, config)
     if config.noise.method == "none":
-        return Prepared(start, tuned, splits, before)
+        return Prepared(start, tuned, splits, before, unlabelled=unlabelled)
     noise = find_noise(config, manifest, splits["train"], classes=start.classes)
     second = second_network(config, workspace, classes=start.classes)
     return Prepared(start, tuned, splits, before, noise, second)
@@ -96,6 +104,54 @@ def _start(
     return kept or start_anew(config, workspace, classes=classes), splits
 
 
+def _unlabelled(
+    config: ClassifyConfig, manifest: Manifest, root: Path, *, labelled: int
+) -> NDArray[np.uint8] | None:
+    """Return the images that labels are spread over; None where nothing is spread.
+
+    Raises:
+        ConfigError: If there are too many labels for all pairs of images to be compared.
+    """
+    from medvit.data.labelled import load_unlabelled
+    from medvit.learn.tuning.spread import MOST_IMAGES
+
+    if not is_spread(config):
+        return None
+    if labelled > MOST_IMAGES:
+        msg = (
+            f"{manifest.file}: tuning.prototype=spread compares all pairs of at most "
+            f"{MOST_IMAGES} images, but {labelled} are labelled in split train"
+        )
+        raise ConfigError(msg, hint="with so many labels set tuning.method=full")
+    how: dict[str, Any] = {"side_px": config.data.side_px, "channels": config.data.channels}
+    found = load_unlabelled(manifest, root=root, most=MOST_IMAGES - labelled, **how)
+    total = sum(not row.label and not row.soft for row in manifest.of("train"))
+    if len(found) < total:
+        logger.warning(
+            "labels spread over %d of %d unlabelled images: at most %d are compared, all pairs",
+            len(found),
+            total,
+            MOST_IMAGES,
+        )
+    return found
+
+
+def scale_features(
+    start: Start, train: LabelledImages, unlabelled: NDArray[np.uint8] | None
+) -> None:
+    """Bring the features of a backbone with texture to one scale, unless it came with one."""
+    import numpy as np
+
+    from medvit.learn.classify import learn_scale
+    from medvit.models.textured import TexturedBackbone
+
+    backbone = start.net.backbone
+    if start.old_classes or not isinstance(backbone, TexturedBackbone):
+        return
+    images = train.images
+    learn_scale(backbone, images if unlabelled is None else np.concatenate([images, unlabelled]))
+
+
 def _check_listed(classes: Sequence[str], manifest: Manifest) -> None:
     """Refuse a label that is not in the list of classes."""
     soft = [name for name in manifest.soft_classes if classes and name not in classes]
@@ -108,6 +164,13 @@ def _check_listed(classes: Sequence[str], manifest: Manifest) -> None:
                 f"{len(classes)} classes {', '.join(classes)}"
             )
             raise ConfigError(msg, hint=f"{hint(strange, classes)}; correct it or data.classes")
+
+
+def _check_sound(config: ClassifyConfig, classes: Sequence[str]) -> None:
+    sound = config.data.sound_class
+    if sound and sound not in classes:
+        msg = f"data.sound_class={sound} is none of the classes {', '.join(classes)}"
+        raise ConfigError(msg, hint=f"{hint(sound, classes)}; correct it or leave it out")
 
 
 def _check_counts(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from medvit.errors import ConfigError
@@ -35,6 +35,7 @@ class Start:
         parents: The model it came from, if any.
         temperature: Of that model's calibration.
         old_classes: How many classes were kept from it.
+        spread: How many labels were given and spread, where they were.
     """
 
     net: DefectClassifier
@@ -43,6 +44,7 @@ class Start:
     parents: tuple[str, ...] = ()
     temperature: float = 1.0
     old_classes: int = 0
+    spread: dict[str, Any] = field(default_factory=dict)
 
 
 def start_anew(config: ClassifyConfig, workspace: Workspace, *, classes: tuple[str, ...]) -> Start:
@@ -65,6 +67,8 @@ def start_anew(config: ClassifyConfig, workspace: Workspace, *, classes: tuple[s
         "head": COSINE_HEAD if config.loss.name == "ldam_drw" else PLAIN_HEAD,
         "hub": _hub(name),
     }
+    if config.model.texture:
+        arguments["extras"] = {"texture": True}
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         net = defect_classifier(**arguments)
@@ -72,7 +76,7 @@ def start_anew(config: ClassifyConfig, workspace: Workspace, *, classes: tuple[s
     draw_weights(own, generator=torch.Generator().manual_seed(seed))
     weights, parents = config.model.weights, tuple[str, ...]()
     if weights.startswith(FOREIGN):
-        net.backbone.load_state_dict(_foreign_weights(config, arguments))
+        net.backbone.bare.load_state_dict(_foreign_weights(config, arguments))
     elif weights != "none":
         parents = _take_backbone(net, config, workspace)
     return Start(net, classes, arguments, parents)
@@ -104,9 +108,9 @@ def _take_backbone(
     from medvit.models.heads.classify import DefectClassifier
 
     start, card = find_weights(config.model.weights, workspace)
-    backbone: nn.Module = start.backbone if isinstance(start, DefectClassifier) else start
+    backbone: nn.Module = start.backbone.bare if isinstance(start, DefectClassifier) else start
     try:
-        net.backbone.load_state_dict(backbone.state_dict())
+        net.backbone.bare.load_state_dict(backbone.state_dict())
     except RuntimeError as error:
         msg = (
             f"model.weights={config.model.weights}: the weights of {card.architecture.builder} "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING, Any
 
 from medvit.errors import ConfigError
@@ -9,8 +10,13 @@ from pipelines.classify_config import ClassifyConfig
 from pipelines.classify_start import Start
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
     from medvit.data.labelled import LabelledImages
     from medvit.learn.tuning.tuned import Tuned
+
+logger = logging.getLogger(__name__)
 
 
 def prepare_tuning(start: Start, config: ClassifyConfig) -> Tuned:
@@ -33,8 +39,34 @@ def prepare_tuning(start: Start, config: ClassifyConfig) -> Tuned:
             msg = f"tuning.method={config.tuning.method}: {error}"
             raise ConfigError(msg, hint="choose another tuning.method or backbone") from error
     if tuned.extras:
-        start.arguments["extras"] = tuned.extras
+        start.arguments["extras"] = {**start.arguments.get("extras", {}), **tuned.extras}
     return tuned
+
+
+def is_spread(config: ClassifyConfig) -> bool:
+    """Whether labels are spread over unlabelled images."""
+    return config.tuning.method == "prototype" and config.tuning.prototype == "spread"
+
+
+def compute_spread_head(start: Start, train: LabelledImages, unlabelled: NDArray[np.uint8]) -> None:
+    """Give the classifier a linear head of given and spread labels, and count them."""
+    from medvit.learn.classify import predict_features
+    from medvit.learn.tuning.spread import spread_head
+
+    features = predict_features(start.net, train.images)
+    others = predict_features(start.net, unlabelled)
+    head, found = spread_head(features, train.labels, others, names=start.classes)
+    start.net.head = head
+    start.arguments["head"] = {"kind": "linear"}
+    counts = found.bincount(minlength=len(start.classes)).tolist()
+    by_class = dict(zip(start.classes, counts, strict=True))
+    logger.info(
+        "%d labels were spread over %d unlabelled images: %s",
+        len(features),
+        len(others),
+        ", ".join(f"{name} {count}" for name, count in by_class.items()),
+    )
+    start.spread = {"given": len(features), "spread": len(others), "by_class": by_class}
 
 
 def compute_head(start: Start, config: ClassifyConfig, splits: dict[str, LabelledImages]) -> float:

@@ -16,7 +16,7 @@ from pipelines.classify_fit import fit_classifier
 from pipelines.classify_pictures import keep_weights, picture_data
 from pipelines.classify_prepare import Prepared, prepare
 from pipelines.classify_score import calibrate, score
-from pipelines.classify_tune import compute_head
+from pipelines.classify_tune import compute_head, compute_spread_head, is_spread
 from pipelines.defect_card import card_text
 from pipelines.known_looks import learn_looks, with_looks
 from pipelines.training_config import find_manifest
@@ -82,7 +82,9 @@ def _learn(
 
     started = time.monotonic()
     start, train, val = prepared.start, prepared.splits["train"], prepared.splits["val"]
-    if not start.old_classes:
+    if prepared.unlabelled is not None:
+        compute_spread_head(start, train, prepared.unlabelled)
+    elif not start.old_classes:
         compute_head(start, config, prepared.splits)
     loss = float(F.cross_entropy(predict_logits(start.net, train.images), train.labels))
     row = {"epoch": 0.0, "train/loss": loss}
@@ -101,11 +103,15 @@ def _seen(config: ClassifyConfig) -> Seen:
     from medvit.registry.lineage import seen_images
 
     file, root = find_manifest(config.data)
-    rows = [row for row in read_manifest(file).of("train") if row.label or row.soft]
+    rows = read_manifest(file).of("train")
+    if not is_spread(config):
+        rows = tuple(row for row in rows if row.label or row.soft)
     return seen_images(root, ((row.path, row.group) for row in rows))
 
 
 def _card(config: ClassifyConfig, prepared: Prepared, *, counts: dict[str, int]) -> dict[str, Any]:
+    from medvit.data.surface import longest_side
+
     data, start, train = config.data, prepared.start, prepared.splits["train"]
     shown = train.counts(classes=len(start.classes)).tolist()
     noise = {"noise_found": prepared.noise.record} if prepared.noise is not None else {}
@@ -113,13 +119,20 @@ def _card(config: ClassifyConfig, prepared: Prepared, *, counts: dict[str, int])
         "task": "defect",
         "architecture": {"builder": "defect_classifier", "arguments": start.arguments},
         "classes": start.classes,
-        "preprocessing": {"side_px": data.side_px, "channels": data.channels, "range": [0, 1]},
+        "preprocessing": {
+            "side_px": data.side_px,
+            "image_px": longest_side(find_manifest(data)[1], train.paths),
+            "channels": data.channels,
+            "range": [0, 1],
+            **({"sound_class": data.sound_class} if data.sound_class else {}),
+        },
         "training": {
             **config.model_dump(mode="json"),
             "data_sha256": images_sha256(train.images, train.paths),
             "images": counts,
             "class_counts": dict(zip(start.classes, shown, strict=True)),
             **noise,
+            **({"labels_spread": start.spread} if start.spread else {}),
         },
         "parents": start.parents,
     }

@@ -85,6 +85,25 @@ def load_labelled(
     return LabelledImages(images, targets_of(manifest, rows, classes=classes), paths)
 
 
+def load_unlabelled(
+    manifest: Manifest, *, root: Path, side_px: int, most: int, channels: Channels = "grey"
+) -> NDArray[np.uint8]:
+    """Return images of split train without a label, (n, side, side), in colour (..., 3).
+
+    Their groups are in no other split, as the manifest has been checked for.
+
+    Args:
+        most: If there are more, so many evenly spaced ones are taken.
+
+    Raises:
+        InputError: If an image is missing or unreadable.
+    """
+    paths = [row.path for row in manifest.of("train") if not row.label and not row.soft]
+    kept = np.unique(np.linspace(0, len(paths) - 1, min(most, len(paths))).astype(int))
+    chosen = [paths[place] for place in kept]
+    return load_images(root, chosen, side_px=side_px, channels=channels)
+
+
 def targets_of(
     manifest: Manifest, rows: Sequence[ManifestRow], *, classes: Sequence[str]
 ) -> Tensor:

@@ -17,6 +17,7 @@ from medvit.learn.tuning.depth import depth_groups
 from medvit.learn.tuning.frozen import rest_frozen
 from medvit.learn.tuning.tuned import Tuned
 from medvit.models.heads.classify import DefectClassifier
+from medvit.models.textured import TexturedBackbone
 
 LOG_TEMPERATURE_BOUND = 4.0
 
@@ -143,6 +144,24 @@ def predict_features(
         batch = torch.stack([as_input(image) for image in images[start : start + batch_size]])
         parts.append(net.features(batch.to(device)).float().cpu())
     return torch.cat(parts)
+
+
+@torch.no_grad()
+def learn_scale(
+    backbone: TexturedBackbone, images: NDArray[np.uint8], *, batch_size: int = 32
+) -> None:
+    """Set the scale of features by training images (n, h, w) or (n, h, w, 3), labelled or not.
+
+    Raises:
+        ValueError: If there are fewer than 2.
+    """
+    backbone.eval()
+    device = next(backbone.parameters()).device
+    parts = [torch.empty(0, backbone.out_channels)]
+    for start in range(0, len(images), batch_size):
+        batch = torch.stack([as_input(image) for image in images[start : start + batch_size]])
+        parts.append(backbone.raw(batch.to(device)).float().cpu())
+    backbone.learn_scale(torch.cat(parts))
 
 
 @torch.inference_mode()

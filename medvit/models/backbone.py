@@ -45,6 +45,11 @@ class Backbone2d(nn.Module):
         """Channels of the last map."""
         return self.widths[-1]
 
+    @property
+    def bare(self) -> Backbone2d:
+        """The network itself, of a backbone that adds something to its features."""
+        return self
+
     def forward(self, x: Tensor) -> Tensor:
         """Return the last map (n, c, h, w); sides are those of the image by the stride, up."""
         return self.encode(self.embed(x))

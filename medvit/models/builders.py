@@ -19,6 +19,7 @@ from medvit.models.layers.prompts import insert_prompts
 from medvit.models.layers.variant import PLAIN, Variant
 from medvit.models.swin2d import swin2d_micro, swin2d_tiny
 from medvit.models.swin3d import Merging, Swin3d
+from medvit.models.textured import TexturedBackbone
 from medvit.models.vit import vit_base, vit_small, vit_tiny, vit_tiny_stem
 
 if TYPE_CHECKING:
@@ -131,18 +132,25 @@ def swin_unetr(
 
 
 def image_backbone(
-    name: str, *, in_channels: int = 1, hub: dict[str, Any] | None = None
+    name: str,
+    *,
+    in_channels: int = 1,
+    hub: dict[str, Any] | None = None,
+    texture: bool = False,
 ) -> Backbone2d:
     """Return a 2D backbone with fresh weights: named in `BACKBONES`, or `hf:`, or `timm:`.
 
     Args:
         in_channels: 1 for grey images, 3 for colour.
         hub: What a model card keeps of a foreign network, so that nothing is looked up.
+        texture: Join its features with those of all its maps and with plain texture.
 
     Raises:
         ConfigError: If there is no such backbone, or it is one for volumes.
         ModelError: If a foreign one is not found.
     """
+    if texture:
+        return TexturedBackbone(image_backbone(name, in_channels=in_channels, hub=hub))
     if name.startswith(FOREIGN):
         return foreign_backbone(name, hub, in_channels=in_channels)
     if name in BACKBONES and name not in IMAGE_BACKBONES:
@@ -187,15 +195,17 @@ def defect_classifier(
     Args:
         backbone: As `image_backbone` takes it.
         head: As `build_head` takes it; None for a linear one.
-        extras: What tuning put into the backbone: `adapter_width`, or `prompts` and `deep`.
+        extras: What is added to the backbone: `texture`, and what tuning put into it,
+            `adapter_width`, or `prompts` and `deep`.
         hub: As `image_backbone` takes it.
     """
-    encoder = image_backbone(backbone, in_channels=in_channels, hub=hub)
     extras = extras or {}
+    textured = bool(extras.get("texture", False))
+    encoder = image_backbone(backbone, in_channels=in_channels, hub=hub, texture=textured)
     if "adapter_width" in extras:
-        insert_adapters(encoder, width=extras["adapter_width"])
+        insert_adapters(encoder.bare, width=extras["adapter_width"])
     if "prompts" in extras:
-        insert_prompts(encoder, count=extras["prompts"], deep=extras.get("deep", False))
+        insert_prompts(encoder.bare, count=extras["prompts"], deep=extras.get("deep", False))
     judge = build_head(encoder.out_channels, classes=classes, plan=head or {})
     return DefectClassifier(encoder, classes=classes, head=judge)
 

@@ -10,6 +10,6 @@ from medvit.models.layers.adapter import insert_adapters
 
 def tune(net: DefectClassifier, options: TuningOptions) -> Tuned:
     """Put an adapter behind each block, and freeze the rest of the backbone."""
-    insert_adapters(net.backbone, width=options.adapter_width)
+    insert_adapters(net.backbone.bare, width=options.adapter_width)
     train_only(net, chosen=lambda name: name.startswith("head.") or ".adapter." in name)
     return Tuned(extras={"adapter_width": options.adapter_width})

@@ -10,6 +10,6 @@ from medvit.models.layers.prompts import insert_prompts
 
 def tune(net: DefectClassifier, options: TuningOptions) -> Tuned:
     """Put prompts into the Transformer, and freeze all else but the head."""
-    insert_prompts(net.backbone, count=options.prompts, deep=options.deep_prompts)
-    train_only(net, chosen=lambda name: name.startswith(("head.", "backbone.prompts.")))
+    insert_prompts(net.backbone.bare, count=options.prompts, deep=options.deep_prompts)
+    train_only(net, chosen=lambda name: name.startswith("head.") or ".prompts." in name)
     return Tuned(extras={"prompts": options.prompts, "deep": options.deep_prompts})

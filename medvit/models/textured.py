@@ -1,0 +1,117 @@
+"""A backbone whose features are joined by the spread of all its maps and by plain texture."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F  # noqa: N812
+
+from medvit.models.backbone import Backbone2d
+from medvit.models.layers.texture import WIDTH, Texture
+
+LEAST_SD = 0.05
+"""Of the mean sd of its block: a channel that hardly varied in training is not blown up."""
+
+TINY = 1e-12
+
+
+class TexturedBackbone(Backbone2d):
+    """Mean and sd of every map of a network, and `Texture` of the image, on one scale.
+
+    The last map holds all of them, so that its mean over places is what heads read: each
+    place has its part of a mean and of an sd, and texture is the same at every place.
+    Features are taken less their mean over training images and by their sd, and each of the
+    two blocks by the root of its width: both weigh the same in a distance. No gradient goes
+    through texture, so maps of what speaks for a class show the network's part.
+
+    Attributes:
+        mean: Of raw features over training images, (d,); see `learn_scale`.
+        scale: Factor of what is left, (d,).
+
+    Args:
+        network: Any backbone of images.
+    """
+
+    mean: Tensor
+    scale: Tensor
+
+    def __init__(self, network: Backbone2d) -> None:
+        super().__init__()
+        self.network = network
+        self.texture = Texture()
+        self.in_channels = network.in_channels
+        self.strides_px = network.strides_px
+        self.probe_px = network.probe_px
+        self.located_channels = 2 * sum(network.widths)
+        channels = self.located_channels + WIDTH
+        self.widths = (*network.widths[:-1], channels)
+        self.register_buffer("mean", torch.zeros(channels))
+        self.register_buffer("scale", torch.ones(channels))
+
+    @property
+    def bare(self) -> Backbone2d:
+        """The network alone."""
+        return self.network
+
+    def embed(self, x: Tensor) -> Tensor:
+        """Return what the network's first layers see, with texture as further channels."""
+        patches = self.network.embed(x)
+        texture = self.texture(x).to(patches.dtype)[:, :, None, None]
+        return torch.cat([patches, texture.expand(-1, -1, *patches.shape[2:])], dim=1)
+
+    def stages(self, patches: Tensor) -> list[Tensor]:
+        """Return the maps of the network, and all features in place of its last one."""
+        own, texture = patches[:, :-WIDTH], patches[:, -WIDTH:, 0, 0].detach()
+        maps = self.network.stages(own)
+        return [*maps[:-1], self._scaled(_joined(maps, texture))]
+
+    def raw(self, x: Tensor) -> Tensor:
+        """Return features (n, d) of images before they are brought to one scale."""
+        patches = self.embed(x)
+        maps = self.network.stages(patches[:, :-WIDTH])
+        return _joined(maps, patches[:, -WIDTH:, 0, 0]).mean(dim=(2, 3))
+
+    @torch.no_grad()
+    def learn_scale(self, features: Tensor) -> None:
+        """Set mean and scale by raw features (n, d) of training images, n at least 2.
+
+        Raises:
+            ValueError: If there are fewer than 2.
+        """
+        if len(features) < 2:
+            msg = f"the scale of features needs at least 2 training images, got {len(features)}"
+            raise ValueError(msg)
+        wide = features.double()
+        sds = wide.std(dim=0)
+        blocks = (sds[: self.located_channels], sds[self.located_channels :])
+        floored = [own.clamp(min=max(LEAST_SD * float(own.mean()), TINY)) for own in blocks]
+        factors = [1 / (own * len(own) ** 0.5) for own in floored]
+        self.mean.copy_(wide.mean(dim=0))
+        self.scale.copy_(torch.cat(factors))
+
+    def _scaled(self, features: Tensor) -> Tensor:
+        return (features.float() - self.mean[:, None, None]) * self.scale[:, None, None]
+
+
+def _joined(maps: list[Tensor], texture: Tensor) -> Tensor:
+    """Return (n, d, h, w) on the grid of the last map: means, sds, texture."""
+    grid = maps[-1].shape[2:]
+    maps = [own.float() for own in maps]
+    parts = [_on_grid(own, grid) for own in maps] + [
+        _on_grid(_deviations(own), grid) for own in maps
+    ]
+    parts.append(texture.float()[:, :, None, None].expand(-1, -1, *grid))
+    return torch.cat(parts, dim=1)
+
+
+def _deviations(values: Tensor) -> Tensor:
+    """Return a map (n, c, h, w) whose mean over places is the sd of another."""
+    squares = (values - values.mean(dim=(2, 3), keepdim=True)) ** 2
+    return squares / (squares.mean(dim=(2, 3), keepdim=True) + TINY).sqrt()
+
+
+def _on_grid(values: Tensor, grid: torch.Size) -> Tensor:
+    """Return a map on a coarser grid; its mean over places stays."""
+    coarse = F.adaptive_avg_pool2d(values, (grid[0], grid[1]))
+    off = values.mean(dim=(2, 3), keepdim=True) - coarse.mean(dim=(2, 3), keepdim=True)
+    return coarse + off  # cells of uneven size would count by cell
