@@ -12,6 +12,7 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -32,6 +33,7 @@ from pipelines.engines.opening import EngineName, open_engine
 from pipelines.engines.turns import Assignment, Engine, Turn
 from pipelines.run_record import git_commit
 from pipelines.scanning.answers import write_answers, write_record
+from pipelines.scanning.arrivals import Arrivals
 from pipelines.scanning.budget import check_budget, default_budget
 from pipelines.scanning.detectors import (
     Detector,
@@ -106,6 +108,7 @@ class _Scan:
     engine: Engine
     workspace: Workspace
     started_s: float
+    arrivals: Arrivals | None = None
     run_id: int = 0
     by_number: dict[int, CaseDone] = field(default_factory=dict)
     dicom: list[DicomFile] = field(default_factory=list)
@@ -123,13 +126,18 @@ class _Scan:
 
 
 def run(
-    settings: ScanSettings, *, workspace: Workspace, progress: Progress | None = None
+    settings: ScanSettings,
+    *,
+    workspace: Workspace,
+    progress: Progress | None = None,
+    arrivals: Arrivals | None = None,
 ) -> ScanSummary:
     """Scan everything that the sources hold and write the answers.
 
     Args:
         progress: Called with cases done (a fraction inside a case), cases in all, and
             the source at hand.
+        arrivals: A batch of a watch, which has locked `out`; None scans what the sources hold.
 
     Raises:
         InputError: If a source is missing, `out` cannot be used or is in use, or there is no
@@ -142,17 +150,26 @@ def run(
     with open_engine(
         settings.engine, scheduler=settings.scheduler, workers=settings.workers
     ) as engine:
-        return _run(settings, engine, workspace=workspace, progress=progress or _ignore)
+        told = progress or _ignore
+        return _run(settings, engine, workspace=workspace, progress=told, arrivals=arrivals)
 
 
 def _run(
-    settings: ScanSettings, engine: Engine, *, workspace: Workspace, progress: Progress
+    settings: ScanSettings,
+    engine: Engine,
+    *,
+    workspace: Workspace,
+    progress: Progress,
+    arrivals: Arrivals | None,
 ) -> ScanSummary:
     """Scan with an engine that is ready."""
     started_s = time.perf_counter()
     limits = _limits(settings)
     scratch = Scratch.below(workspace.cache)
-    sources = find_cases(settings.sources, settings.task, archives=scratch.archives)
+    if arrivals is None:
+        sources = find_cases(settings.sources, settings.task, archives=scratch.archives)
+    else:
+        sources = arrivals.sources
     device = choose_device(settings.device)
     kinds = {case.kind for case in sources.cases}
     detectors = load_detectors(kinds, settings.model, device=device, workspace=workspace)
@@ -163,25 +180,22 @@ def _run(
     costs = workspace.cache / "costs"
     check_budget(detectors.values(), limits, costs=costs)
     workspace.prepare()
-    with exclusive(settings.out), Store.open(workspace.store_url) as store:
+    lock = nullcontext() if arrivals else exclusive(settings.out)
+    with lock, Store.open(workspace.store_url) as store:
         tiles = tiles_folder(settings.out)
         bench = Workbench(workspace.new_run("scan"), tiles, limits, scratch, costs)
         scan = _Scan(settings, sources, detectors, bench, device.type, engine, workspace, started_s)
-        scan.run_id = _start(scan, store)
+        scan.arrivals, scan.run_id = arrivals, _start(scan, store)
         state: RunState = "failed"
         try:
             _scan_cases(scan, store, progress)
             _check_any_fits(scan)
-            write_answers(
-                settings.out,
-                scan.entries,
-                _report(scan),
-                also=settings.write,
-                classes=detectors["image"].card.classes if "image" in detectors else (),
-            )
+            _answer(scan)
             state = "done"
         except KeyboardInterrupt:
             state = "interrupted"
+            if arrivals is not None:
+                _answer(scan)
             raise
         finally:
             summary = _summary(scan)
@@ -203,11 +217,15 @@ def _scan_cases(scan: _Scan, store: Store, progress: Progress) -> None:
     def keep(number: int, done: CaseDone) -> None:
         store.save_result(scan.run_id, done.entry.result)
         scan.by_number[number] = done
+        if scan.arrivals is not None:
+            scan.arrivals.done.append(done)
         scan.dicom += _write_dicom(scan, done.entry)
 
     def due() -> Iterator[Turn]:
         """Yield the cases that must be scanned; asked for the next when somebody is free."""
         for number, case in enumerate(scan.sources.cases):
+            if number and scan.arrivals is not None and not scan.arrivals.goes_on():
+                return
             progress(len(scan.by_number), len(scan.sources.cases), case.source)
             key = _key(scan, case)
             entry = journal.find(case, key)
@@ -246,9 +264,24 @@ def _assignment(scan: _Scan, live: LiveFile, progress: Progress) -> Assignment:
 
 def _check_any_fits(scan: _Scan) -> None:
     """Say how much memory would do when not one case fits into what there is."""
+    if scan.arrivals is not None:
+        return  # a watch goes on with the next case
     errors = [done.budget_error for done in scan.done if done.budget_error is not None]
     if errors and len(errors) == len(scan.done):
         raise max(errors, key=lambda error: error.smallest_bytes)
+
+
+def _answer(scan: _Scan) -> None:
+    """Write the tables and the report; those of a watch hold the earlier cases, too."""
+    earlier = scan.arrivals.earlier if scan.arrivals is not None else ()
+    card = scan.detectors["image"].card if "image" in scan.detectors else None
+    write_answers(
+        scan.settings.out,
+        [*earlier, *scan.entries],
+        _report(scan),
+        also=scan.settings.write,
+        classes=card.classes if card is not None else (),
+    )
 
 
 def _write_dicom(scan: _Scan, entry: Entry) -> list[DicomFile]:

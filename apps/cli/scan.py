@@ -13,7 +13,7 @@ from apps.cli.session import Session
 from medvit.errors import InputError
 
 if TYPE_CHECKING:
-    from pipelines.scan import ScanSummary
+    from pipelines.scan import ScanSettings, ScanSummary
 
 EXTRAS = ("luna16", "sr", "seg", "coco")
 
@@ -98,6 +98,10 @@ def scan(  # noqa: PLR0913, PLR0917 - each is an option of the command
             "--keep-identity", help="Name patient and study in SR and SEG as the images do."
         ),
     ] = False,
+    watch: Annotated[
+        bool,
+        typer.Option("--watch", help="Go on scanning what arrives whole, until Ctrl-C."),
+    ] = False,
 ) -> ExitCode:
     """Find nodules in CT scans and defects in images.
 
@@ -133,10 +137,22 @@ def scan(  # noqa: PLR0913, PLR0917 - each is an option of the command
     )
     if keep_identity and not {"sr", "seg"} & set(extras):
         session.note("--keep-identity changes nothing without --write sr or seg")
+    if watch:
+        return _watch(session, settings)
     with session.progress("scan") as advance:
         summary = run(settings, workspace=session.workspace, progress=advance)
     session.answer(summary.as_json(), *lines_of(summary))
     return code_of_scan(summary)
+
+
+def _watch(session: Session, settings: ScanSettings) -> ExitCode:
+    """Scan what arrives; only an interrupt ends it, with the exit code of one."""
+    from pipelines.watch import watch
+
+    session.note(f"watching; tables and report in {settings.out}; Ctrl-C ends it")
+    with session.progress("watch") as advance:
+        watch(settings, workspace=session.workspace, progress=advance)
+    return ExitCode.DONE
 
 
 def lines_of(summary: ScanSummary) -> list[str]:
