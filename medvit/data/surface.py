@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from PIL import Image, UnidentifiedImageError
 from torch import Tensor
 from torch.utils.data import Dataset, Sampler
 
@@ -51,6 +52,23 @@ def load_images(
         levels = np.round(planes * GREY_LEVELS).astype(np.uint8)
         images[index] = levels[0] if channels == "grey" else levels.transpose(1, 2, 0)
     return images
+
+
+def longest_side(root: Path, paths: Sequence[str]) -> int:
+    """Return the longer side of the largest image in pixels; headers alone are read.
+
+    Raises:
+        InputError: If an image is not there.
+        ReadError: If it cannot be read.
+    """
+    longest = 0
+    for path in paths:
+        try:
+            with Image.open(root / path) as image:
+                longest = max(longest, *image.size)
+        except UnidentifiedImageError:  # a format that only our own readers know
+            longest = max(longest, *read_image(root / path, isolated=False).pixels.shape[:2])
+    return longest
 
 
 def as_input(image: NDArray[np.uint8]) -> Tensor:

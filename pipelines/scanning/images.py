@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from medvit.findings.finding import Finding, finding_id
 from medvit.inference.box_tiles import find_boxes
 from medvit.inference.boxes import LEAST_SCORE, ScoredBoxes, above
+from medvit.inference.defect_tiles import judge_tiles, needs_tiles
 from medvit.inference.defects import judge_image
 from medvit.io.case import Case
 from medvit.io.readers import read_image
@@ -49,10 +50,10 @@ def examine_image(case: Case, judged: Triage, detector: Detector, bench: Workben
         pixels = read_image(case, scratch=bench.scratch).pixels
     if isinstance(detector.module, BoxDetector):
         return _with_boxes(case, judged, detector, pixels=pixels, predicted_mb=predicted_mb)
+    if needs_tiles(detector.card, height=pixels.shape[0], width=pixels.shape[1]):
+        return _in_tiles(case, judged, detector, pixels=pixels, predicted_mb=predicted_mb)
     verdict = judge_image(pixels, detector.module, detector.card)
-    ood = None
-    if detector.looks is not None:
-        ood = float(detector.looks.ood(verdict.features[None].astype(np.float64))[0])
+    ood = _ood(detector, verdict.features)
     findings: tuple[Finding, ...] = ()
     if verdict.box is not None:
         finding = _finding(case, verdict.label, verdict.probability, verdict.box, detector)
@@ -66,6 +67,37 @@ def examine_image(case: Case, judged: Triage, detector: Detector, bench: Workben
         findings=findings,
         pictures={case.case_id: picture},
         ood=ood,
+        features=tuple(verdict.features.tolist()),
+        predicted_peak_mb=predicted_mb,
+    )
+
+
+def _ood(detector: Detector, features: NDArray[np.float32]) -> float | None:
+    if detector.looks is None:
+        return None
+    return float(detector.looks.ood(features[None].astype(np.float64))[0])
+
+
+def _in_tiles(
+    case: Case, judged: Triage, detector: Detector, *, pixels: Pixels, predicted_mb: float
+) -> Outcome:
+    """Return a finding for each defect that tiles of a large image speak for."""
+    verdict = judge_tiles(pixels, detector.module, detector.card)
+    findings = tuple(
+        replace(
+            _finding(case, each.label, each.probability, each.box, detector),
+            ood=_ood(detector, each.features),
+        )
+        for each in verdict.defects
+    )
+    return Outcome(
+        judged.verdict,
+        judged.reasons,
+        label=verdict.label,
+        probability=verdict.probability,
+        findings=findings,
+        pictures={case.case_id: box_thumbnail(pixels, [each.box for each in verdict.defects])},
+        ood=_ood(detector, verdict.features),
         features=tuple(verdict.features.tolist()),
         predicted_peak_mb=predicted_mb,
     )
