@@ -10,6 +10,7 @@ from apps.review.assets import WEB, asset
 from apps.review.notices import sentence, tell
 from apps.review.people import show_people
 from apps.review.reading import show_review
+from apps.review.runs_page import show_runs
 from apps.review.signin import come_in
 from apps.review.worklist import show_worklist
 from medvit.errors import MedvitError
@@ -25,7 +26,8 @@ def main() -> None:
     worklist = st.Page(show_worklist, title="Worklist", url_path="worklist", default=True)
     review = st.Page(_read, title="Review", url_path="review")
     people = st.Page(show_people, title="Readers", url_path="readers")
-    page = st.navigation([worklist, review, people], position="top")
+    runs = st.Page(show_runs, title="Runs", url_path="runs")
+    page = st.navigation([worklist, review, people, runs], position="top")
     if case_id := session.take_goto():
         st.switch_page(review, query_params={"case": case_id})
     try:

@@ -10,9 +10,9 @@ import streamlit as st
 
 from apps.review import session
 from apps.review.access import open_store
-from apps.review.components import draw_cases
 from apps.review.notices import sentence
 from apps.review.signin import actor
+from apps.review.tables import draw_table
 from medvit.errors import StoreError
 from medvit.store.audit import AuditRow
 from medvit.store.progress import SHARED_CASES_MAX, Agreement
@@ -47,7 +47,7 @@ def _draw_progress(store: Store) -> None:
         for done in store.reader_progress(since=today)
     ]
     rows += [[name, role, 0, 0, None] for name, role in roles.items()]
-    _table(
+    draw_table(
         "progress",
         "Progress",
         ("Reader", "Role", "#Decisions", "#Today", "#Seconds each"),
@@ -67,7 +67,7 @@ def _draw_agreement(pairs: Sequence[Agreement]) -> None:
         ]
         for pair in pairs
     ]
-    _table(
+    draw_table(
         "agreement",
         f"Agreement on the newest {SHARED_CASES_MAX:,} cases with several readers",
         ("Readers", "#Shared", "#Equal", "#Cohen's kappa", "Note"),
@@ -100,7 +100,7 @@ def _draw_log(store: Store, who: Actor) -> None:
     page = int(st.session_state.get("log_page", 0))
     mine = "" if who.may("see_names") else who.name or "-"
     rows = store.list_audit(limit=LOG_LENGTH + 1, offset=page * LOG_LENGTH, reader=mine)
-    _table(
+    draw_table(
         "log",
         "Log of what you did" if mine else "Log of who did what",
         ("@When", "Who", "As", "Did", "To", "Details"),
@@ -127,24 +127,3 @@ def _log_line(row: AuditRow) -> list[Any]:
         row.subject,
         details,
     ]
-
-
-def _table(
-    key: str,
-    heading: str,
-    columns: Sequence[str],
-    rows: Sequence[Sequence[Any]],
-    *,
-    empty: str,
-) -> None:
-    """Draw a table of text; a column named `#Name` holds figures, `@Name` moments."""
-    data = {
-        "part": "table",
-        "heading": heading,
-        "columns": [name.lstrip("#@") for name in columns],
-        "rows": [list(row) for row in rows],
-        "figures": [place for place, name in enumerate(columns) if name.startswith("#")],
-        "moments": [place for place, name in enumerate(columns) if name.startswith("@")],
-        "empty": "" if rows else empty,
-    }
-    draw_cases(data, key=f"table_{key}", on_open=session.open_case)
