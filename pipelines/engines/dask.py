@@ -11,9 +11,11 @@ import logging
 import math
 import os
 import secrets
+import socket
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 from medvit.errors import ConfigError, InputError
 from pipelines.engines.crew import Crew, check_scheduler, tokens_in
@@ -28,6 +30,7 @@ if TYPE_CHECKING:
     from distributed import Client
 
 CONNECT_S = 10.0
+SCHEMES = ("tcp", "tls", "ws", "wss")
 USUAL_WORKER_BYTES = 2 * 2**30
 """What a worker is reckoned with when nobody says what it may hold."""
 
@@ -147,11 +150,28 @@ def _require_dask() -> None:
 def _connect(address: str) -> Client:
     from distributed import Client
 
+    name = address if "://" in address else f"tcp://{address}"
     try:
+        _knock(name)
         return Client(  # type: ignore[no-untyped-call]
-            address, timeout=CONNECT_S, set_as_default=False
+            name, timeout=CONNECT_S, set_as_default=False
         )
     except (OSError, TimeoutError, ValueError, RuntimeError) as error:
-        msg = f"no dask scheduler answers at {address!r} ({type(error).__name__})"
+        why = getattr(error, "strerror", None) or str(error) or type(error).__name__
+        msg = f"no dask scheduler answers at {address!r}: {why}"
         hint = "give its address as tcp://HOST:8786; start one with: dask scheduler"
         raise InputError(msg, hint=hint) from error
+
+
+def _knock(address: str) -> None:
+    """Open a connection and close it: dask itself would try for long.
+
+    Raises:
+        ValueError: If it is no address.
+        OSError: If nobody listens there.
+    """
+    parts = urlsplit(address)
+    if parts.scheme not in SCHEMES or not parts.hostname or parts.port is None:
+        msg = f"an address has the form tcp://HOST:PORT or tls://HOST:PORT, got {address}"
+        raise ValueError(msg)
+    socket.create_connection((parts.hostname, parts.port), timeout=CONNECT_S).close()
