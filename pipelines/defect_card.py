@@ -18,8 +18,7 @@ def card_text(card: dict[str, Any]) -> str:
         "# {reference}",
         "",
         f"Tells {len(card['classes'])} classes of surface images apart: "
-        f"{', '.join(card['classes'])}. There is no class for a sound surface: every image "
-        "gets the nearest defect class.",
+        f"{', '.join(card['classes'])}. {_sound(card['preprocessing'])}",
         "",
         "## Training",
         "",
@@ -33,6 +32,15 @@ def card_text(card: dict[str, Any]) -> str:
     if metrics["cut_short"]:
         lines.append("- **Cut short** by train.max_minutes: figures below may be lower than usual.")
     return "\n".join([*lines, "", *_figures(metrics), ""])
+
+
+def _sound(how: dict[str, Any]) -> str:
+    if "sound_class" not in how:
+        return "There is no class for a sound surface: every image gets the nearest defect class."
+    return (
+        f"A surface without defect is {how['sound_class']}. The largest training image has "
+        f"{how['image_px']} px; scans judge images beyond 1.5 times that in tiles of this size."
+    )
 
 
 def _noise(training: dict[str, Any]) -> list[str]:

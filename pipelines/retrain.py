@@ -284,7 +284,8 @@ def _hold_production(job: _Retraining) -> None:
     from medvit.registry.registry import pinned_version
 
     champion, models = job.champion, job.workspace.models
-    if champion.production and pinned_version(models, champion.name) is None:
+    is_newest = models in champion.folder.parents and champion.production
+    if is_newest and pinned_version(models, champion.name) is None:
         why = "it was in production as the newest version when its first challenger was made"
         promote(models, champion.name, champion.version, by=job.settings.by, reason=why)
 

@@ -23,6 +23,9 @@ if TYPE_CHECKING:
     from pipelines.retraining.learning import Desk
 
 BATCH = 16
+MOST_MINUTES = 10.0
+"""Unless told otherwise."""
+
 LEAST_BOXES = 5
 """Of a class in split val, to choose its threshold anew."""
 
@@ -104,7 +107,7 @@ def learn_boxes(net: BoxDetector, lessons: BoxLessons, plan: Plan, *, desk: Desk
         epochs=max(1, round(course.steps / len(batches))),
         lr=lr,
         warmup_epochs=0.5,
-        max_minutes=desk.max_minutes,
+        max_minutes=desk.max_minutes or MOST_MINUTES,
         ema_decay=0.98,
     )
     objective = BoxObjective(net, lr=lr, backbone_lr=lr * course.backbone_lr)

@@ -18,6 +18,7 @@ from medvit.inference.defects import judge_image
 from medvit.io.readers import read_image
 from medvit.learn.tuning.methods import METHODS
 from medvit.models.builders import IMAGE_BACKBONES
+from medvit.models.card import read_card
 from medvit.models.weights import load_model
 from medvit.registry.registry import find_model
 from medvit.workspace import Workspace
@@ -62,6 +63,24 @@ def test_a_manifest_becomes_a_model_that_judges_images(tmp_path: Path) -> None:
     assert "no class for a sound surface" in (version.folder / "README.md").read_text()
     pixels = read_image(tmp_path / "dots-test-0.png").pixels
     assert judge_image(pixels, module, card).label in card.classes
+
+
+def test_a_class_of_sound_surfaces_lets_large_images_be_judged_in_tiles(tmp_path: Path) -> None:
+    manifest = write_surface_set(tmp_path, per_split=SPLITS)
+    workspace = Workspace(tmp_path / "w")
+    data = {"manifest": str(manifest), "side_px": 32}
+    wrong = settings(manifest, data={**data, "sound_class": "plane"})
+    with pytest.raises(ConfigError, match=r"data\.sound_class=plane is none of") as told:
+        train.run(train.load(config_file(tmp_path, wrong)), workspace)
+    assert "did you mean 'plain'?" in (told.value.hint or "")
+    chosen = settings(
+        manifest, data={**data, "sound_class": "plain"}, tuning={"method": "prototype"}
+    )
+    train.run(train.load(config_file(tmp_path, chosen)), workspace)
+    version = find_model("tiny", task="defect", models=workspace.models)
+    how = read_card(version.folder).preprocessing
+    assert (how["image_px"], how["sound_class"]) == (32, "plain")
+    assert "A surface without defect is plain." in (version.folder / "README.md").read_text()
 
 
 def test_pretrained_weights_are_the_start_and_the_parent(tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ from medvit.store.rows import Action, Decision
 from medvit.store.store import Store
 from medvit.workspace import Workspace
 from pipelines import scan, train
+from pipelines.models import CompareSettings, compare_models
 from pipelines.retrain import RetrainSettings, run
 from pipelines.retraining import box_learning
 from tests.make.spots import write_spots
@@ -30,8 +31,8 @@ def first_training(folder: Path, workspace: Workspace) -> None:
     given = (
         *(f"data.annotations={folder / 'coco.json'}", f"data.manifest={folder / 'manifest.csv'}"),
         *("data.side_px=64", f"model.name={NAME}", "model.width=16", "model.levels=2"),
-        *("train.epochs=5", "train.lr=2e-3", "train.batch_size=10", "train.ema_decay=0.5"),
-        *("train.validate_every=5", "train.precision=32-true"),
+        *("train.epochs=15", "train.lr=4e-3", "train.batch_size=10", "train.ema_decay=0.5"),
+        *("train.validate_every=15", "train.precision=32-true"),
     )
     assert train.run(train.load("train/detect_defects", given), workspace)["model"] == f"{NAME}@1"
 
@@ -72,7 +73,7 @@ def place_of(box: Box) -> dict[str, float]:
 def test_decisions_about_boxes_become_a_detector_that_is_promoted(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(box_learning.COURSES, "replay", box_learning.BoxCourse(130, 2e-3, 1.0))
+    monkeypatch.setitem(box_learning.COURSES, "replay", box_learning.BoxCourse(80, 2e-3, 1.0))
     workspace = Workspace(tmp_path / "w")
     first_training(tmp_path / "first", workspace)
     truth = write_spots(tmp_path / "line", count=72, seed=2)
@@ -80,6 +81,7 @@ def test_decisions_about_boxes_become_a_detector_that_is_promoted(
     scan.run(settings, workspace=workspace)
     done = review(workspace, truth)
     assert done["accept"] + done["add"] == 4 * 72
+    assert min(done["accept"], done["reject"], done["add"]) > 0
     asked = RetrainSettings(model=NAME, strategy="replay", promote=True)
     result = run(asked, workspace)
     assert result.model == f"{NAME}@2"
@@ -89,7 +91,8 @@ def test_decisions_about_boxes_become_a_detector_that_is_promoted(
     assert {*result.metrics["forgetting"]} == {"bright", "dark"}
     figures = json.loads((result.run / "gate" / "gate.json").read_text())
     assert figures["primary"]["name"] == "mAP50"
-    assert figures["cases"] == result.metrics["n"] == 18
+    assert figures["cases"] == result.metrics["n"]
+    assert figures["primary"]["cases"] == 4 * result.metrics["n"]
     assert (result.gate.verdict, result.gate.reasons[0][:15]) == ("promote", "better on mAP50")
     assert result.gate.warnings == ()  # both tell what they saw, and it is not frozen
     assert result.is_promoted
@@ -101,3 +104,15 @@ def test_decisions_about_boxes_become_a_detector_that_is_promoted(
     assert card.parents == (f"{NAME}@1",)
     assert card.thresholds.keys() == {"bright", "dark"}
     assert card.preprocessing["image_px"] == 64
+
+    first = tmp_path / "first"
+    asked_again = CompareSettings(
+        champion=f"{NAME}@1",
+        challenger=f"{NAME}@2",
+        manifest=first / "manifest.csv",
+        annotations=first / "coco.json",
+        split="val",
+    )
+    compared = compare_models(asked_again, workspace=workspace)
+    assert (compared["primary"]["name"], compared["primary"]["cases"]) == ("mAP50", 40)
+    assert compared["primary"]["difference"]["value"] > 0.2

@@ -24,6 +24,7 @@ from pipelines.scanning.images import BOXES_BYTES, examine_image
 from pipelines.scanning.limits import Limits
 from pipelines.scanning.memory import current_rss_mb
 from pipelines.scanning.workbench import Workbench
+from tests.inference.test_defect_tiles import planned, sheet
 
 CLASSES = ("dent", "scratch")
 
@@ -79,6 +80,29 @@ def test_a_sound_surface_has_no_label(detector: Detector, tmp_path: Path) -> Non
     strict = replace(detector, card=card)
     outcome = examine_image(case, triage(case), strict, bench(tmp_path))
     assert (outcome.label, outcome.probability, outcome.findings) == ("", None, ())
+
+
+def test_a_classifier_that_knows_sound_surfaces_finds_each_defect_of_a_sheet(
+    detector: Detector, tmp_path: Path
+) -> None:
+    net, card = planned()
+    pixels = sheet((8, 8, 1.0), (152, 120, 0.0))
+    Image.fromarray(np.round(pixels * 255).astype(np.uint8)).save(tmp_path / "sheet.png")
+    case = discover(tmp_path / "sheet.png").cases[0]
+    model = replace(detector, module=net, card=card)
+    outcome = examine_image(case, triage(case), model, bench(tmp_path))
+    assert sorted(each.label for each in outcome.findings) == ["bright", "dark"]
+    assert len({each.finding_id for each in outcome.findings}) == 2
+    best = max(outcome.findings, key=lambda each: each.probability)
+    assert (outcome.label, outcome.probability) == (best.label, best.probability)
+    whole = examine_image(
+        case, triage(case), replace(model, card=without_tiles(card)), bench(tmp_path)
+    )
+    assert (whole.label, whole.findings) == ("sound", ())  # shrunk, both defects vanish
+
+
+def without_tiles(card: ModelCard) -> ModelCard:
+    return card.model_copy(update={"preprocessing": {"side_px": 64}})
 
 
 def test_an_image_beyond_the_memory_is_refused_with_what_it_needs(
