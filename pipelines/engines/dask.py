@@ -168,10 +168,13 @@ def _knock(address: str) -> None:
 
     Raises:
         ValueError: If it is no address.
-        OSError: If nobody listens there.
+        OSError: If nobody listens there, or what listens is no dask server.
     """
     parts = urlsplit(address)
     if parts.scheme not in SCHEMES or not parts.hostname or parts.port is None:
         msg = f"an address has the form tcp://HOST:PORT or tls://HOST:PORT, got {address}"
         raise ValueError(msg)
-    socket.create_connection((parts.hostname, parts.port), timeout=CONNECT_S).close()
+    with socket.create_connection((parts.hostname, parts.port), timeout=CONNECT_S) as link:
+        if parts.scheme == "tcp" and not link.recv(1):  # a dask server speaks first
+            msg = "the connection was closed at once"
+            raise ConnectionError(msg)
