@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
 from streamlit.testing.v1 import AppTest
 
 from apps.review import runs_page
+from apps.review.model_curves import froc_of
+from medvit.models.card import read_card
+from medvit.registry.production import history, promote
+from medvit.registry.registry import find_model
 from medvit.store.roles import Actor
+from pipelines.gate_answers import kept_answers
 from pipelines.job_roots import allow_root, job_roots
 from tests.apps.review.conftest import Practice
 from tests.apps.review.test_pages import press, said, sound
+from tests.make.models import DEFECT, register_untrained
 
 
 def page_of(module: str, show: str, reader: str) -> AppTest:
@@ -35,6 +42,12 @@ def runs(reader: str = "Lee") -> AppTest:
 def typed(page: AppTest, label: str, text: str) -> AppTest:
     (field,) = [field for field in page.text_input if field.label == label]
     field.input(text)
+    return page
+
+
+def choose(page: AppTest, label: str, value: str) -> AppTest:
+    (box,) = [box for box in page.selectbox if box.label == label]
+    box.select(value)
     return page
 
 
@@ -76,3 +89,61 @@ def test_a_retraining_is_a_list_of_words(practice: Practice) -> None:
     page = runs()
     assert "Start retraining" in [button.label for button in page.button]
     assert practice.store.list_audit() == []
+
+
+def test_an_admin_promotes_with_a_reason_and_takes_it_back(
+    practice: Practice, models: Path
+) -> None:
+    register_untrained(models, version="second", seed=4)
+    promote(models, DEFECT, "test", by="Ada", reason="first")
+    page = page_of("apps.review.models_page", "show_models", "Lee")
+    page = press(choose(page, "Promote", f"{DEFECT}@second"), "Promote")
+    assert "say why" in said(page)
+    assert find_model(DEFECT, models=models).version == "test"
+    page = choose(page, "Promote", f"{DEFECT}@second")
+    page.text_input(key="promote_why").input("learned scale")
+    page = press(page, "Promote")
+    assert find_model(DEFECT, models=models).version == "second"
+    newest = practice.store.list_audit(limit=1)[0]
+    assert (newest.reader, newest.deed, newest.subject) == ("Lee", "promote", f"{DEFECT}@second")
+    page.text_input(key="rollback_why").input("too many false marks")
+    press(page, "Roll back")
+    assert find_model(DEFECT, models=models).version == "test"
+    assert [each.by for each in history(models)] == ["Ada", "Lee", "Lee"]
+
+
+def test_the_shipped_detector_shows_what_an_operating_point_costs(practice: Practice) -> None:
+    page = page_of("apps.review.models_page", "show_models", "Lee")
+    (shown,) = [box for box in page.selectbox if box.label == "Look at"]
+    page = sound(shown.select(next(o for o in shown.options if o.startswith("nodule"))).run())
+    card = read_card(find_model(None, task="nodule").folder)
+    froc = froc_of(card)
+    assert froc is not None
+    at_four = froc.fp_per_scan.index(4.0)
+    assert f"finds {froc.sensitivity[at_four]:.1%} of {froc.nodules} nodules" in said(page)
+    (slider,) = page.select_slider
+    page = sound(slider.set_value("1").run())
+    assert f"finds {froc.sensitivity[froc.fp_per_scan.index(1.0)]:.1%}" in said(page)
+    assert "medvit scan --fp-per-scan 1" in said(page)
+
+
+def test_a_reader_does_not_promote(practice: Practice) -> None:
+    make_reader(practice, "Lee")
+    page = page_of("apps.review.models_page", "show_models", "Lee")
+    assert "needs the role admin" in said(page)
+    assert "Promote" not in [button.label for button in page.button]
+
+
+def test_what_the_gate_said_is_found_in_the_runs(practice: Practice) -> None:
+    told = {
+        "champion": "a@1", "challenger": "a@2", "verdict": "promote", "reasons": ["better"],
+        "cases": 7, "figures": [{"name": "accuracy", "champion": "0.9", "challenger": "0.95"}],
+    }  # fmt: skip
+    run = practice.workspace.new_run("compare")
+    (run / "gate.json").write_text(json.dumps(told))
+    broken = practice.workspace.new_run("retrain") / "gate"
+    broken.mkdir()
+    (broken / "gate.json").write_text("{}")
+    (answer,) = kept_answers(practice.workspace)
+    assert (answer.run, answer.verdict, answer.cases) == ("compare/1", "promote", 7)
+    assert answer.figures == (("accuracy", "0.9", "0.95"),)
