@@ -16,7 +16,7 @@ from contextlib import nullcontext
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import Field
 
@@ -49,6 +49,7 @@ from pipelines.scanning.dicom_files import (
     summarise,
     write_dicom,
 )
+from pipelines.scanning.hindsight import look_back, notes_of
 from pipelines.scanning.journal import Entry, Journal, case_key, exclusive, tiles_folder
 from pipelines.scanning.limits import Limits
 from pipelines.scanning.live import LiveFile
@@ -112,6 +113,7 @@ class _Scan:
     run_id: int = 0
     by_number: dict[int, CaseDone] = field(default_factory=dict)
     dicom: list[DicomFile] = field(default_factory=list)
+    drift: dict[str, Any] = field(default_factory=dict)
     resumed: int = 0
 
     @property
@@ -190,6 +192,7 @@ def _run(
         try:
             _scan_cases(scan, store, progress)
             _check_any_fits(scan)
+            scan.drift = look_back(scan.entries, detectors.get("image"), store=store, run=bench.run)
             _answer(scan)
             state = "done"
         except KeyboardInterrupt:
@@ -368,6 +371,7 @@ def _report(scan: _Scan) -> ReportSummary:
         commit=git_commit(),
         other_files=summary.other_files,
         resumed=summary.resumed,
+        notes=notes_of(scan.drift),
     )
 
 
@@ -381,6 +385,7 @@ def _write_record(scan: _Scan, summary: ScanSummary, state: RunState) -> None:
             "settings": scan.settings.model_dump(mode="json"),
             "device": scan.device,
             "engine": scan.engine.facts(),
+            "drift": scan.drift,
             "counts": _counts(summary),
             "seconds": summary.seconds,
             "predicted_peak_mb": summary.predicted_peak_mb,

@@ -12,7 +12,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import ks_2samp
 
 Floats = NDArray[np.float64]
 
@@ -60,6 +59,8 @@ def measure_drift(reference: Floats, window: Floats, *, rng: np.random.Generator
     Raises:
         ValueError: If either side has fewer than 20 cases, or a feature is not finite.
     """
+    from scipy.stats import ks_2samp  # noqa: PLC0415 - slow to import
+
     for name, side in (("reference", reference), ("window", window)):
         if len(side) < LEAST_CASES or not np.isfinite(side).all():
             msg = f"drift needs {LEAST_CASES} finite cases a side, {name} has {len(side)}"
