@@ -49,6 +49,8 @@ def run(
     temperature = calibrate(start, splits["val"])
     metrics = score(prepared, temperature=temperature, folder=folder)
     metrics |= {"loss": result.loss, "epochs": result.epochs, "cut_short": result.cut_short}
+    if start.spread:
+        metrics["labels_spread"] = start.spread["spread"]
     counts = {name: len(split.paths) for name, split in splits.items()}
     card = _card(config, prepared, counts=counts)
     card |= {"calibration": {"temperature": temperature}, "metrics": metrics}
