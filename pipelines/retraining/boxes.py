@@ -11,7 +11,12 @@ from typing import TYPE_CHECKING, Any, Literal
 from medvit.errors import ConfigError, NothingToDoError
 from medvit.workspace import Workspace
 from pipelines.retraining.assignment import Assignment
-from pipelines.retraining.challenger import Challenger, challenger_text, training_facts
+from pipelines.retraining.challenger import (
+    Challenger,
+    challenger_text,
+    learnt_from,
+    training_facts,
+)
 from pipelines.retraining.reviewed_boxes import ReviewedBoxes, box_marks, read_reviewed
 from pipelines.retraining.strategy import (
     IMAGES_OF_A_NEW_CLASS,
@@ -195,16 +200,13 @@ def _register(
     assignment: Assignment,
     workspace: Workspace,
 ) -> ModelCard:
-    from medvit.registry.lineage import seen_images
     from pipelines.training_run import register
 
-    version = assignment.version
-    rows = [row for split in ("train", "val") for row in version.manifest.of(split)]
     return register(
         workspace,
         net.cpu(),
         name=card.name,
         card=fields,
         readme=challenger_text(fields),
-        seen=seen_images(version.folder, ((row.path, row.group) for row in rows)),
+        seen=learnt_from(assignment.version),
     )

@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from medvit.labels.dataset import DatasetVersion
+from medvit.registry.lineage import Seen, seen_images
 from pipelines.retraining.strategy import Plan
 
 
@@ -44,6 +45,12 @@ def training_facts(version: DatasetVersion, plan: Plan) -> dict[str, Any]:
         "strategy": asdict(plan),
         "images": {split: sum(own.values()) for split, own in version.counts.items()},
     }
+
+
+def learnt_from(version: DatasetVersion) -> Seen:
+    """Return marks of the images of a version that are learnt from."""
+    rows = [row for split in ("train", "val") for row in version.manifest.of(split)]
+    return seen_images(version.folder, ((row.path, row.group) for row in rows))
 
 
 def challenger_text(card: Mapping[str, Any]) -> str:

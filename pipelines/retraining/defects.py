@@ -14,6 +14,7 @@ from pipelines.retraining.challenger import (
     Challenger,
     SuspectRow,
     challenger_text,
+    learnt_from,
     training_facts,
 )
 from pipelines.retraining.parent_data import known_images
@@ -125,7 +126,6 @@ def _register(
     workspace: Workspace,
     told: tuple[Plan, dict[str, Any]],
 ) -> ModelCard:
-    from medvit.registry.lineage import seen_images
     from pipelines.training_run import register
 
     plan, metrics = told
@@ -141,15 +141,11 @@ def _register(
         "metrics": metrics,
         "parents": (card.reference,),
     }
-    seen = seen_images(
-        version.folder,
-        ((row.path, row.group) for split in ("train", "val") for row in version.manifest.of(split)),
-    )
     splits = {"train": lessons.train, "val": lessons.val}
     looks = learn_looks(learnt.net, splits)
     if looks is None and not learnt.epochs:
         looks = grown_looks(assignment.champion.folder, card, learnt.net, lessons.train)
-    fields, seen = with_looks(fields, seen, looks)
+    fields, seen = with_looks(fields, learnt_from(version), looks)
     return register(
         workspace,
         learnt.net,
