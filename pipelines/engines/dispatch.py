@@ -161,6 +161,7 @@ class Dispatch:
             return  # given up before
         del self._at_work[address]
         answer = self._answer_of(future)
+        self._lost += answer is None
         if answer is None or "taken" in answer:
             yield from self._once_more(sent.turn)
         elif "error" in answer:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import threading
@@ -22,7 +23,7 @@ from tests.make.models import register_untrained
 from tests.make.raster import grey, write_image
 
 pytestmark = pytest.mark.slow
-IMAGES = 16
+IMAGES = 10
 
 
 @pytest.fixture(scope="module")
@@ -74,6 +75,8 @@ def test_a_worker_that_is_killed_loses_nothing_and_no_byte_differs(
     many = scan(place, "dask", engine="dask", scheduler=cluster.scheduler_address)
     killer.join()
     assert len(killed) == 1
+    engine = json.loads((place / "dask" / "run.json").read_text(encoding="utf-8"))["engine"]
+    assert engine == {"name": "dask", "workers": 2, "lost_workers": 1}
     assert (many.cases, many.fail, many.partial, many.resumed) == (alone.cases, alone.fail, 0, 0)
     for table in ("findings.csv", "nodules.csv"):
         assert (place / "dask" / table).read_bytes() == (place / "alone" / table).read_bytes()
