@@ -7,6 +7,7 @@ import streamlit as st
 from apps.review import claiming, session
 from apps.review.access import open_store
 from apps.review.assets import WEB, asset
+from apps.review.labels_page import show_labels
 from apps.review.models_page import show_models
 from apps.review.notices import sentence, tell
 from apps.review.people import show_people
@@ -27,9 +28,11 @@ def main() -> None:
     worklist = st.Page(show_worklist, title="Worklist", url_path="worklist", default=True)
     review = st.Page(_read, title="Review", url_path="review")
     people = st.Page(show_people, title="Readers", url_path="readers")
+    labels = st.Page(show_labels, title="Labels", url_path="labels")
     models = st.Page(show_models, title="Models", url_path="models")
     runs = st.Page(show_runs, title="Runs", url_path="runs")
-    page = st.navigation([worklist, review, models, runs, people], position="top")
+    pages = [worklist, review, labels, models, runs, people]
+    page = st.navigation(pages, position="top")
     if case_id := session.take_goto():
         st.switch_page(review, query_params={"case": case_id})
     try:

@@ -8,15 +8,17 @@ from pathlib import Path
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from apps.review import runs_page
+from apps.review import labels_page, runs_page
 from apps.review.model_curves import froc_of
 from medvit.models.card import read_card
 from medvit.registry.production import history, promote
 from medvit.registry.registry import find_model
+from medvit.store.label_counts import label_counts, suspects
 from medvit.store.roles import Actor
+from medvit.store.rows import CaseSignal, Decision
 from pipelines.gate_answers import kept_answers
 from pipelines.job_roots import allow_root, job_roots
-from tests.apps.review.conftest import Practice
+from tests.apps.review.conftest import IMAGE_ID, Practice
 from tests.apps.review.test_pages import press, said, sound
 from tests.make.models import DEFECT, register_untrained
 
@@ -147,3 +149,23 @@ def test_what_the_gate_said_is_found_in_the_runs(practice: Practice) -> None:
     (answer,) = kept_answers(practice.workspace)
     assert (answer.run, answer.verdict, answer.cases) == ("compare/1", "promote", 7)
     assert answer.figures == (("accuracy", "0.9", "0.95"),)
+
+
+def test_labels_are_counted_and_what_readers_agree_on_comes_out(practice: Practice) -> None:
+    decision = Decision(IMAGE_ID, None, "relabel", "Lee", label="slag")
+    practice.store.decide(decision)
+    practice.store.put_signals([CaseSignal(IMAGE_ID, "suspect_label", 0.8, "looks like ash")])
+    url = practice.workspace.store_url
+    assert label_counts(url) == [("scratch", 1, 0), ("slag", 1, 1)]
+    assert suspects(url) == [(IMAGE_ID, 0.8, "looks like ash")]
+    page = page_of("apps.review.labels_page", "show_labels", "Lee")
+    page = press(page, "Prepare")
+    assert said(page).startswith("DICOM SR") or "Not exported" not in said(page)
+    name, content = labels_page.exported("manifest")
+    assert name == "manifest.csv"
+    assert b"slag" in content
+    newest = practice.store.list_audit(limit=1)[0]
+    assert (newest.deed, newest.subject) == ("export", "COCO")
+    make_reader(practice, "Lee")
+    page = page_of("apps.review.labels_page", "show_labels", "Lee")
+    assert "needs the role lead" in said(page)
