@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePosixPath
@@ -69,7 +70,8 @@ def _drift(
     if len(window) < LEAST_CASES:
         return {"model": model, "n": len(window), "needs": LEAST_CASES}
     found = measure_drift(looks.reference, window, rng=np.random.default_rng(0))
-    flags = [*_earlier(run, model), bool(found.shifted)]
+    delivery = _mark_of(entries)
+    flags = [*_earlier(run, model, but=delivery), bool(found.shifted)]
     most = MOST_EXAMPLES if found.shifted else 0
     strangest = np.argsort(-found.unlikeness)[:most].tolist()
     signals = [
@@ -85,6 +87,7 @@ def _drift(
     store.put_signals(signals)
     return {
         "model": model,
+        "delivery": delivery,
         "n": len(window),
         "p_values": dict(found.p_values),
         "shifted": list(found.shifted),
@@ -112,8 +115,14 @@ def _folder(entry: Entry) -> str:
     return f"{case.root}/{PurePosixPath(case.source).parent}"
 
 
-def _earlier(run: Path, model: str) -> list[bool]:
-    """Return whether earlier runs with the same model differed, oldest first."""
+def _mark_of(entries: Sequence[Entry]) -> str:
+    """Return a hash of the cases: the same ones scanned twice are no second witness."""
+    names = sorted(entry.result.case.case_id for entry in entries)
+    return hashlib.sha256("\n".join(names).encode()).hexdigest()[:16]
+
+
+def _earlier(run: Path, model: str, *, but: str) -> list[bool]:
+    """Return whether earlier runs of other cases with the same model differed, oldest first."""
     numbers = sorted(int(each.name) for each in run.parent.iterdir() if each.name.isdecimal())
     flags: list[bool] = []
     for number in reversed([each for each in numbers if each < int(run.name)]):
@@ -122,7 +131,8 @@ def _earlier(run: Path, model: str) -> list[bool]:
         except (OSError, ValueError):
             continue  # still running, or killed
         drift = told.get("drift", {})
-        if drift.get("model") == model and "shifted" in drift:
+        is_other = drift.get("delivery") != but
+        if is_other and drift.get("model") == model and "shifted" in drift:
             flags.append(bool(drift["shifted"]))
         if len(flags) == OF_LAST_RUNS - 1:
             break
