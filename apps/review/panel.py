@@ -11,6 +11,7 @@ from apps.review import pace, session
 from apps.review.components import draw_part
 from apps.review.deciding import decide, note_key, reason_key, undo
 from apps.review.desk import Desk
+from apps.review.explaining import draw_explanation
 from apps.review.items import as_data, history_of
 from apps.review.knowledge import known_of
 from medvit.store.rows import Action
@@ -36,6 +37,7 @@ def draw_panel(desk: Desk) -> None:
     _draw_why(desk)
     _part(desk, "list", _list_data(desk))
     _part(desk, "known", known_of(desk))
+    draw_explanation(desk)
     history = history_of(desk.decisions, desk.chosen.target)
     _part(desk, "history", {"history": history})
 

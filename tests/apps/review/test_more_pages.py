@@ -19,7 +19,7 @@ from medvit.store.rows import CaseSignal, Decision
 from pipelines.gate_answers import kept_answers
 from pipelines.job_roots import allow_root, job_roots
 from tests.apps.review.conftest import IMAGE_ID, Practice
-from tests.apps.review.test_pages import press, said, sound
+from tests.apps.review.test_pages import open_page, press, said, sound
 from tests.make.models import DEFECT, register_untrained
 
 
@@ -169,3 +169,12 @@ def test_labels_are_counted_and_what_readers_agree_on_comes_out(practice: Practi
     make_reader(practice, "Lee")
     page = page_of("apps.review.labels_page", "show_labels", "Lee")
     assert "needs the role lead" in said(page)
+
+
+def test_a_finding_is_explained_when_a_reader_asks(practice: Practice, models: Path) -> None:
+    page = press(open_page(IMAGE_ID, reader="Lee"), "Show where it looked")
+    assert "What speaks for scratch" in said(page)
+    assert "of 8 maps of noise" in said(page)
+    run = practice.workspace.latest_run("explain")
+    assert run is not None
+    assert json.loads((run / "explanation.json").read_text())["case_id"] == IMAGE_ID
