@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor, nn
 
 from medvit.models.heads.classify import DefectClassifier
@@ -47,7 +48,10 @@ def activations_of(model: DefectClassifier, image: Tensor) -> Activations:
     if not isinstance(model.backbone, Vit):
         features = model.backbone.encode(patches)
         sides = (features.shape[2], features.shape[3])
-        return Activations(features, sides, model.head(features.mean(dim=(2, 3))))
+        placed = features[:, : model.backbone.placed_channels]
+        rest = features[:, model.backbone.placed_channels :]
+        pooled = torch.cat([placed.mean(dim=(2, 3)), rest.mean(dim=(2, 3))], dim=1)
+        return Activations(placed, sides, model.head(pooled))
     block = model.backbone.blocks[-1]
     kept: list[Tensor] = []
     handle = block.norm1.register_forward_hook(  # type: ignore[union-attr]

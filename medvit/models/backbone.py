@@ -46,6 +46,11 @@ class Backbone2d(nn.Module):
         return self.widths[-1]
 
     @property
+    def placed_channels(self) -> int:
+        """Channels of the last map that differ from place to place; the others come after."""
+        return self.out_channels
+
+    @property
     def bare(self) -> Backbone2d:
         """The network itself, of a backbone that adds something to its features."""
         return self

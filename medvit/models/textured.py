@@ -42,11 +42,15 @@ class TexturedBackbone(Backbone2d):
         self.in_channels = network.in_channels
         self.strides_px = network.strides_px
         self.probe_px = network.probe_px
-        self.located_channels = 2 * sum(network.widths)
-        channels = self.located_channels + WIDTH
+        channels = 2 * sum(network.widths) + WIDTH
         self.widths = (*network.widths[:-1], channels)
         self.register_buffer("mean", torch.zeros(channels))
         self.register_buffer("scale", torch.ones(channels))
+
+    @property
+    def placed_channels(self) -> int:
+        """Means and sds; texture is the same everywhere."""
+        return self.out_channels - WIDTH
 
     @property
     def bare(self) -> Backbone2d:
@@ -83,7 +87,7 @@ class TexturedBackbone(Backbone2d):
             raise ValueError(msg)
         wide = features.double()
         sds = wide.std(dim=0)
-        blocks = (sds[: self.located_channels], sds[self.located_channels :])
+        blocks = (sds[:-WIDTH], sds[-WIDTH:])
         floored = [own.clamp(min=max(LEAST_SD * float(own.mean()), TINY)) for own in blocks]
         factors = [1 / (own * len(own) ** 0.5) for own in floored]
         self.mean.copy_(wide.mean(dim=0))

@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from medvit.explain.activations import activations_of
 from medvit.inference.evidence import evidence_map, margin
 from medvit.learn.tuning.methods import prepare
 from medvit.models.backbone import Backbone2d
@@ -45,8 +46,8 @@ def test_scaled_features_have_mean_0_and_both_blocks_weigh_the_same() -> None:
         net.learn_scale(raw)
         scaled = net(x).mean(dim=(2, 3))
     assert float(scaled.mean(dim=0).abs().max()) < 1e-5
-    sds = scaled.std(dim=0) * net.located_channels**0.5
-    own, raw_sd = sds[: net.located_channels], raw.std(dim=0)[: net.located_channels]
+    sds = scaled.std(dim=0) * net.placed_channels**0.5
+    own, raw_sd = sds[: net.placed_channels], raw.std(dim=0)[: net.placed_channels]
     varied = raw_sd >= LEAST_SD * raw_sd.mean()
     torch.testing.assert_close(own[varied], torch.ones_like(own[varied]), atol=1e-3, rtol=0)
 
@@ -105,3 +106,10 @@ def test_a_bare_network_is_its_own() -> None:
     assert joined.bare is not joined
     assert joined.in_channels == 3
     assert not [*Texture().parameters()]
+
+
+def test_maps_of_a_class_leave_texture_out() -> None:
+    net = DefectClassifier(textured(), classes=3).eval()
+    seen = activations_of(net, images(1, sides=(64, 64)))
+    assert seen.raw.shape[1] == 2 * (4 + 8)
+    torch.testing.assert_close(seen.logits, net(images(1, sides=(64, 64))))
