@@ -70,7 +70,7 @@ def grown(champion: BoxDetector, arguments: dict[str, Any], *, new: int) -> BoxD
         nn.init.normal_(more.weight, std=0.01, generator=torch.Generator().manual_seed(0))
         nn.init.constant_(more.bias, -math.log((1 - PRIOR_PROBABILITY) / PRIOR_PROBABILITY))  # type: ignore[arg-type]
         more.weight[: old.out_channels] = old.weight
-        more.bias[: old.out_channels] = old.bias  # type: ignore[index]
+        more.bias[: old.out_channels] = old.bias  # type: ignore[assignment,index]
     net.head.labels = more
     net.classes = arguments["classes"] = old.out_channels + new
     return net

@@ -65,7 +65,10 @@ def test_the_shipped_config_is_whole() -> None:
 @pytest.mark.parametrize(
     ("override", "message"),
     [
-        ("pretrain.method=swin_sll", "must be one of simclr, moco_v3, mae, swin_ssl, got 'swin_sll'"),
+        (
+            "pretrain.method=swin_sll",
+            "must be one of simclr, moco_v3, mae, swin_ssl, got 'swin_sll'",
+        ),
         ("pretrain.noise_share=0.8", "at most 0.9 together, got 0.8 and 0.3"),
         ("data.high_hu=-1010", "above low_hu, got -1010 and -1000 HU"),
         ("train.patches_per_epoch=3", "patches_per_epoch=3 is less than one step's 4"),

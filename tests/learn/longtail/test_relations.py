@@ -35,7 +35,7 @@ def balanced_accuracy(loss: Loss) -> float:
     optimiser = torch.optim.SGD(net.parameters(), lr=0.15, momentum=0.9)
     order = torch.Generator().manual_seed(0)
     for _ in range(20):
-        for batch in torch.randperm(len(y), generator=order).split(64):
+        for batch in torch.randperm(len(y), generator=order).split(64):  # type: ignore[no-untyped-call]
             optimiser.zero_grad()
             loss(net(x[batch]), y[batch]).backward()  # type: ignore[no-untyped-call]
             optimiser.step()
