@@ -145,6 +145,7 @@ def test_what_is_no_map_is_refused(path: Path) -> None:
             journal.add(1, np.zeros((1, 1, 1, 1), np.int64))
 
 
+@pytest.mark.slow
 def test_cut_at_any_length_it_keeps_every_whole_slot(path: Path) -> None:
     content = write_some(path, 3)
     for length in range(len(content)):

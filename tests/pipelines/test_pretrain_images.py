@@ -56,6 +56,7 @@ def load(folder: Path, manifest: Path, *overrides: str, **groups: Any) -> Pretra
     return config
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", ["moco_v3", "mae"])
 def test_every_method_leaves_a_backbone_and_pictures(
     manifest: Path, tmp_path: Path, method: str

@@ -83,6 +83,7 @@ def test_a_class_of_sound_surfaces_lets_large_images_be_judged_in_tiles(tmp_path
     assert "A surface without defect is plain." in (version.folder / "README.md").read_text()
 
 
+@pytest.mark.slow
 def test_pretrained_weights_are_the_start_and_the_parent(tmp_path: Path) -> None:
     manifest = write_surface_set(tmp_path, per_split=SPLITS)
     workspace = Workspace(tmp_path / "w")
@@ -96,6 +97,7 @@ def test_pretrained_weights_are_the_start_and_the_parent(tmp_path: Path) -> None
     assert load_model(version.folder)[1].parents == ("start@1",)
 
 
+@pytest.mark.slow
 def test_a_time_limit_still_gives_a_usable_model_that_says_so(tmp_path: Path) -> None:
     manifest = write_surface_set(tmp_path, per_split=SPLITS)
     workspace = Workspace(tmp_path / "w")

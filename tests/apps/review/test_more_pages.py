@@ -171,6 +171,7 @@ def test_labels_are_counted_and_what_readers_agree_on_comes_out(practice: Practi
     assert "needs the role lead" in said(page)
 
 
+@pytest.mark.slow
 def test_a_finding_is_explained_when_a_reader_asks(practice: Practice, models: Path) -> None:
     page = press(open_page(IMAGE_ID, reader="Lee"), "Show where it looked")
     assert "What speaks for scratch" in said(page)

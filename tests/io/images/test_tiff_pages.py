@@ -114,6 +114,7 @@ def test_a_file_without_a_page_is_told(tmp_path: Path, raw: bytes, words: str) -
         read_pages(tmp_path / "a.tif")
 
 
+@pytest.mark.slow
 @given(tail=binary(max_size=120))
 def test_no_bytes_at_all_lead_astray(tmp_path_factory: pytest.TempPathFactory, tail: bytes) -> None:
     path = tmp_path_factory.getbasetemp() / "astray.tif"

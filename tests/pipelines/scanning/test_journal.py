@@ -32,6 +32,7 @@ def entry_of(case: Case, *, probability: float = 0.25, text: str = "ok") -> Entr
     return Entry(result, {case.case_id: "data:image/png;base64,AAAA"})
 
 
+@pytest.mark.slow
 @given(probability=st.floats(0, 1), text=st.text())
 def test_what_is_written_comes_back(
     tmp_path_factory: pytest.TempPathFactory, probability: float, text: str
