@@ -78,4 +78,6 @@ def is_held(folder: Path) -> bool:
 
 if __name__ == "__main__":
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    # A shell starts what runs behind it with SIGINT ignored, and jobs would inherit that.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     keep(Path(sys.argv[1]), [sys.executable, "-P", "-m", "apps.cli"])

@@ -92,5 +92,5 @@ def test_workers_that_cannot_do_it_are_named_before_the_first_case(
     address = cluster.scheduler_address
     monkeypatch.setattr("pipelines.engines.crew.KILLED_AT_SHARE", 1e-6)
     with pytest.raises(InputError, match=r"is ended by dask at \d+ MiB, but --max-ram allows"):
-        scan(place, "tight", engine="dask", scheduler=address, max_ram_bytes=2**31)
+        scan(place, "tight", engine="dask", scheduler=address, max_ram_bytes=2**32)
     assert not list((place / "tight" / FOLDER).glob("*.json"))
