@@ -75,6 +75,18 @@ def wait_for_slices(page: Page, *numbers: int) -> None:
     )
 
 
+def settle(page: Page) -> None:
+    """Wait until the planes have kept their place for half a second."""
+    place, since = None, 0
+    for _ in range(100):
+        found = page.locator(".mv-ct .mv-plane").first.bounding_box()
+        place, since = found, since + 1 if found == place else 0
+        if since == 5:
+            return
+        page.wait_for_timeout(100)
+    pytest.fail("the planes have not come to rest in ten seconds")
+
+
 def point(page: Page, plane: int, *index: float) -> tuple[float, float]:
     x, y = page.evaluate(POINT, [plane, list(index)])
     return x, y
@@ -203,6 +215,7 @@ def test_a_finding_is_drawn_and_added_where_it_was_drawn(
     page.get_by_label("Reader").fill("Dr Ada")
     page.get_by_label("Reader").press("Enter")
     page.wait_for_function("document.querySelector('.mv-desk')?.dataset.reader === 'Dr Ada'")
+    settle(page)  # the bar of a claimed case moves what is below it
     page.keyboard.press("d")
     drag(page, point(page, AXIAL, 8, 20, 30), point(page, AXIAL, 8, 20, 36))
     page.get_by_label("Diameter in mm").fill("7.5")
