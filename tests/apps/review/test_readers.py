@@ -132,7 +132,7 @@ def test_a_server_that_restarts_under_the_app_costs_no_decision(
             page = press(open_page(CT_ID, reader="Dr Lee"), "Accept")
             server.stop()
             page = sound(page.run())
-            assert "check the disk, the permissions and the server" in said(page)
+            assert "Check the disk, the permissions and the server" in said(page)
             server.start()
             page = press(sound(page.run()), "Reject")
             server.stop()
