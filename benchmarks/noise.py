@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 from claims import Claim
-from steel_rows import Row, parser, run_table, steel_rows, write_table
+from steel_rows import FROZEN_METHODS, Row, parser, run_table, steel_rows, write_table
 
 from medvit.data.manifest import ManifestRow, write_manifest
 from medvit.learn.fit import EpochReport
@@ -31,10 +31,13 @@ SHARES = (20, 40)
 TARGETS = {20: 98.5, 40: 97.5}
 # Data README: LBP with grey and gradient histograms, RBF SVM, on the same lists.
 RIVALS = {20: 86.7, 40: 77.9}
+PRUNE: dict[str, Any] = {"noise": {"method": "prune"}}
 METHODS: dict[str, dict[str, Any]] = {
     "cross_entropy": {},
     "co_teaching": {"noise": {"method": "co_teaching"}},
     "dividemix": {"noise": {"method": "dividemix"}},
+    "prune": PRUNE,
+    **{f"prune, {name}": {**own, **PRUNE} for name, own in FROZEN_METHODS.items()},
 }
 MOST_COST = {"co_teaching": 2.1, "dividemix": 4.5}
 COST_IMAGES = 96

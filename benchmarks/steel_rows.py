@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import csv
 import json
+import re
 import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -25,6 +26,16 @@ from pipelines.config import check_config
 
 PROJECT = Path(__file__).resolve().parents[1]
 DEFECTS = PROJECT.parent / "shared/data/defects"
+
+
+FROZEN_METHODS: dict[str, dict[str, Any]] = {
+    f"frozen, texture, {prototype}": {
+        "model": {"texture": True},
+        "tuning": {"method": "prototype", "prototype": prototype},
+    }
+    for prototype in ("tied_covariance", "spread")
+}
+"""Nothing but a linear head is fitted, to features of the weights joined with plain texture."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +63,12 @@ def parser(text: str | None) -> argparse.ArgumentParser:
     found.add_argument("--workspace", type=Path, default=Path("medvit-workspace/benchmarks"))
     found.add_argument("--seeds", type=int, default=3)
     found.add_argument("--epochs", type=int, default=40)
-    found.add_argument("--weights", default="steel-defects", help="a registered model, or none")
+    found.add_argument(
+        "--weights",
+        nargs="+",
+        default=["steel-defects"],
+        help="registered models or their folders, one a seed in turn; or none",
+    )
     found.add_argument("--backbone", default="vit_tiny_stem")
     found.add_argument("--tuning", default="full")
     found.add_argument("--lr", type=float, default=5e-4)
@@ -87,14 +103,21 @@ def right_labels(defects: Path, names: Sequence[str]) -> dict[str, str]:
     return {name: known[name] for name in names}
 
 
+def weights_of(given: argparse.Namespace, seed: int) -> str:
+    """Return the weights that a seed starts from."""
+    chosen: str = given.weights[seed % len(given.weights)]
+    return chosen
+
+
 def run_row(row: Row, given: argparse.Namespace, *, seed: int) -> dict[str, Any]:
     """Train and score a row, or return what was kept of it.
 
     A row that was killed goes on from its last whole epoch.
     """
-    name = f"{row.table}-{row.method}-{seed}".lower().replace("_", "-").replace("+", "-")
+    weights = weights_of(given, seed)
+    name = re.sub(r"[^a-z0-9]+", "-", f"{row.table}-{row.method}-{seed}".lower())
     recipe = {
-        "weights": given.weights,
+        "weights": weights,
         "backbone": given.backbone,
         "tuning": given.tuning,
         "epochs": given.epochs,
@@ -127,11 +150,9 @@ def run_row(row: Row, given: argparse.Namespace, *, seed: int) -> dict[str, Any]
 def _values(
     row: Row, given: argparse.Namespace, manifest: Path, *, name: str, seed: int
 ) -> dict[str, Any]:
-    changes = {"loss": {"name": "cross_entropy"}, **row.changes}
-    return {
-        "task": "classify",
+    values: dict[str, dict[str, Any]] = {
         "data": {"manifest": str(manifest), "root": str(row.root), "side_px": 128},
-        "model": {"name": name, "backbone": given.backbone, "weights": given.weights},
+        "model": {"name": name, "backbone": given.backbone, "weights": weights_of(given, seed)},
         "train": {
             "epochs": given.epochs,
             "batch_size": 32,
@@ -141,8 +162,10 @@ def _values(
         },
         "tuning": {"method": given.tuning},
         "views": {"side_px": 112, "min_area": 0.6},
-        **changes,
+        "loss": {"name": "cross_entropy"},
     }
+    merged = {name: {**values.get(name, {}), **own} for name, own in row.changes.items()}
+    return {"task": "classify", **values, **merged}
 
 
 def write_table(name: str, claims: Sequence[Claim], tables: Mapping[str, Any]) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 from claims import Claim
-from steel_rows import Row, parser, right_labels, run_table, steel_rows, write_table
+from steel_rows import FROZEN_METHODS, Row, parser, right_labels, run_table, steel_rows, write_table
 
 from medvit.data.corruption import flip_symmetric
 
@@ -29,6 +29,7 @@ TAIL_METHODS: dict[str, dict[str, Any]] = {
     "logit_adjustment": {"loss": {"name": "logit_adjustment"}},
     "post_hoc": {"loss": {**CE, "post_hoc_tau": 1.0}},
     "decoupled": {"decoupled": {"epochs": 10}},
+    **FROZEN_METHODS,
 }
 ADJUSTED = {"loss": {"name": "logit_adjustment"}}
 BOTH_METHODS: dict[str, dict[str, Any]] = {
@@ -38,6 +39,11 @@ BOTH_METHODS: dict[str, dict[str, Any]] = {
     "co_teaching+logit_adjustment": {**ADJUSTED, "noise": {"method": "co_teaching"}},
     "dividemix": {"noise": {"method": "dividemix"}},
     "dividemix+logit_adjustment": {**ADJUSTED, "noise": {"method": "dividemix"}},
+    "prune+logit_adjustment": {**ADJUSTED, "noise": {"method": "prune"}},
+    **{
+        f"prune, {name}": {**own, "noise": {"method": "prune"}}
+        for name, own in FROZEN_METHODS.items()
+    },
 }
 
 

@@ -240,7 +240,7 @@ class ClassifyConfig(Settings):
                 "loss.name=cross_entropy and sampler.name=none"
             )
             raise ValueError(msg)
-        if noise.method != "none":
+        if noise.method not in ("none", "prune"):
             msg = (
                 f"decoupled.epochs={decoupled.epochs} would learn the head from all labels, also "
                 f"those that noise.method={noise.method} left out; set decoupled.epochs=0"

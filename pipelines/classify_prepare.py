@@ -14,6 +14,7 @@ from pipelines.classify_config import ClassifyConfig
 from pipelines.classify_start import Start, start_anew, start_from_classes
 from pipelines.classify_tune import grow_head, is_spread, prepare_tuning
 from pipelines.config import hint
+from pipelines.prune_labels import Pruned, prune
 from pipelines.train_noisy import NoiseFound, Second, find_noise, second_network
 from pipelines.training_config import check_batch, find_manifest
 
@@ -41,9 +42,11 @@ class Prepared:
         tuned: How it is trained.
         splits: Images by the name of their split.
         before: What the old model says of split test, where classes are added.
-        noise: What was found out about the labels, where that was asked for.
+        noise: What was found out about the labels, where two networks learn around them.
         second: The other network, where two are trained.
-        unlabelled: Images of split train without a label, where labels are spread over them.
+        unlabelled: Images of split train without a label, where labels are spread over them;
+            also those whose labels were left out.
+        pruned: Which labels were left out, where that was asked for.
     """
 
     start: Start
@@ -53,6 +56,14 @@ class Prepared:
     noise: NoiseFound | None = None
     second: Second | None = None
     unlabelled: NDArray[np.uint8] | None = None
+    pruned: Pruned | None = None
+
+    @property
+    def noise_record(self) -> dict[str, Any] | None:
+        """What is recorded of wrong labels; None where nobody asked."""
+        if self.pruned is not None:
+            return self.pruned.record
+        return None if self.noise is None else self.noise.record
 
 
 def prepare(config: ClassifyConfig, workspace: Workspace) -> Prepared:
@@ -61,23 +72,39 @@ def prepare(config: ClassifyConfig, workspace: Workspace) -> Prepared:
     Raises:
         ConfigError: If classes, labels or settings allow no training; the message names them.
     """
+    import numpy as np
+
     from medvit.data.manifest import read_manifest
 
     file, root = find_manifest(config.data)
     manifest = read_manifest(file)
     start, splits = _start(config, workspace, manifest, root)
     _check_sound(config, start.classes)
+    pruned = _pruned(config, manifest, start, splits)
     unlabelled = _unlabelled(config, manifest, root, labelled=len(splits["train"].paths))
+    if pruned is not None and unlabelled is not None:
+        unlabelled = np.concatenate([unlabelled, pruned.left_out.images])
     scale_features(start, splits["train"], unlabelled)
     before = answers(start, splits["test"]) if start.old_classes else []
     if start.old_classes:
         grow_head(start, config, splits)
     tuned = prepare_tuning(start, config)
-    if config.noise.method == "none":
-        return Prepared(start, tuned, splits, before, unlabelled=unlabelled)
+    if config.noise.method in ("none", "prune"):
+        return Prepared(start, tuned, splits, before, unlabelled=unlabelled, pruned=pruned)
     noise = find_noise(config, manifest, splits["train"], classes=start.classes)
     second = second_network(config, workspace, classes=start.classes)
     return Prepared(start, tuned, splits, before, noise, second)
+
+
+def _pruned(
+    config: ClassifyConfig, manifest: Manifest, start: Start, splits: dict[str, LabelledImages]
+) -> Pruned | None:
+    """Take labels that are likely wrong out of split train, where that is asked for."""
+    if config.noise.method != "prune":
+        return None
+    pruned = prune(config, manifest, splits["train"], start=start)
+    splits["train"] = pruned.kept
+    return pruned
 
 
 def _start(

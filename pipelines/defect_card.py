@@ -49,10 +49,12 @@ def _noise(training: dict[str, Any]) -> list[str]:
         return []
     interval = found.get("interval")
     told = f" ({interval[0]:.1%} to {interval[1]:.1%})" if interval else ""
-    return [
-        f"- Wrong labels: {found['rate']:.1%}{told} by {found['source']}; {found['method']}, "
-        f"this is the {found['ships']}."
-    ]
+    done = (
+        f"{found['left_out']} labels were left out"
+        if found["method"] == "prune"
+        else f"{found['method']}, this is the {found['ships']}"
+    )
+    return [f"- Wrong labels: {found['rate']:.1%}{told} by {found['source']}; {done}."]
 
 
 def _figures(metrics: dict[str, Any]) -> list[str]:

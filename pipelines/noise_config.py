@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import Field, ValidationInfo, field_validator
 
@@ -19,7 +19,9 @@ TUNABLE_TWICE = ("full", "layer_decay", "head", "head_norm", "adapter", "prompt"
 class Noise(Settings):
     """`noise`: what is done about wrong labels; each method reads its own keys."""
 
-    method: Literal["none", "co_teaching", "dividemix"] = "none"
+    method: Literal["none", "prune", "co_teaching", "dividemix"] = Field(
+        "none", description="prune: labels more likely wrong than right are left out"
+    )
     rate: Literal["auto"] | float = Field(
         "auto", description="share of wrong labels, 0 to 0.5; auto: estimated before training"
     )
@@ -61,6 +63,19 @@ def refused_beside(noise: Noise, info: ValidationInfo) -> str:
     said = info.data
     if noise.method == "none" or not {"loss", "sampler", "tuning", "mixing"} <= {*said}:
         return ""
+    return _refused_by_pruning(said) if noise.method == "prune" else _refused_by_two(noise, said)
+
+
+def _refused_by_pruning(said: dict[str, Any]) -> str:
+    if not said["tuning"].keep_classes:
+        return ""
+    return (
+        "noise.method=prune judges labels by those of other images, of which a new class beside "
+        "old ones has too few; set tuning.keep_classes=false or noise.method=none"
+    )
+
+
+def _refused_by_two(noise: Noise, said: dict[str, Any]) -> str:
     name = f"noise.method={noise.method}"
     if said["loss"].name not in SHIFTING_LOSSES:
         return (

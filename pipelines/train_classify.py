@@ -19,6 +19,7 @@ from pipelines.classify_score import calibrate, score
 from pipelines.classify_tune import compute_head, compute_spread_head, is_spread
 from pipelines.defect_card import card_text
 from pipelines.known_looks import learn_looks, with_looks
+from pipelines.prune_labels import keep_left_out
 from pipelines.training_config import find_manifest
 from pipelines.training_run import close_run, images_sha256, open_run, register
 
@@ -64,7 +65,9 @@ def run(
         seen=seen,
     )
     keep_weights(folder, start.net, saved)
-    noise = {"noise": prepared.noise.record} if prepared.noise is not None else {}
+    if prepared.pruned is not None:
+        keep_left_out(prepared.pruned, folder)
+    noise = {"noise": prepared.noise_record} if prepared.noise_record else {}
     return close_run(folder, config, card=saved, result=result, counts=counts, more=noise)
 
 
@@ -116,7 +119,7 @@ def _card(config: ClassifyConfig, prepared: Prepared, *, counts: dict[str, int])
 
     data, start, train = config.data, prepared.start, prepared.splits["train"]
     shown = train.counts(classes=len(start.classes)).tolist()
-    noise = {"noise_found": prepared.noise.record} if prepared.noise is not None else {}
+    noise = {"noise_found": prepared.noise_record} if prepared.noise_record else {}
     return {
         "task": "defect",
         "architecture": {"builder": "defect_classifier", "arguments": start.arguments},

@@ -94,9 +94,16 @@ def find_noise(
 
 
 def weigh(
-    images: NDArray[np.uint8], labels: NDArray[np.intp], *, groups: Sequence[str]
+    images: NDArray[np.uint8],
+    labels: NDArray[np.intp],
+    *,
+    groups: Sequence[str],
+    others: Sequence[NDArray[np.float64]] = (),
 ) -> Evidence:
     """Weigh labels by the texture of their images (n, h, w) or (n, h, w, 3).
+
+    Args:
+        others: Further features (n, d) to judge by.
 
     Raises:
         ValueError: If there is one class or one group only.
@@ -111,7 +118,7 @@ def weigh(
         raise ValueError(msg)
     grey = images if images.ndim == 3 else images.mean(axis=3).round().astype(np.uint8)
     features = np.stack([texture_features(image) for image in grey])
-    return weigh_labels([features], labels, groups=groups)
+    return weigh_labels([features, *others], labels, groups=groups)
 
 
 def groups_of(manifest: Manifest, paths: Sequence[str]) -> list[str]:

@@ -36,6 +36,11 @@ class LabelledImages:
         """Class indices (n,), also of soft targets."""
         return self.targets.argmax(dim=1) if self.targets.ndim == 2 else self.targets
 
+    def at(self, places: NDArray[np.intp]) -> LabelledImages:
+        """Return the images at some places, in their order."""
+        paths = tuple(self.paths[place] for place in places.tolist())
+        return LabelledImages(self.images[places], self.targets[torch.from_numpy(places)], paths)
+
     def counts(self, *, classes: int) -> Tensor:
         """Return images per class, shape (k,); soft targets count by their share."""
         if self.targets.ndim == 2:
