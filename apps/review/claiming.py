@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from datetime import UTC, datetime
 
 import streamlit as st
@@ -15,17 +16,19 @@ from medvit.store.rows import Claim
 RENEWED_EVERY_S = 240
 """Well below the 15 minutes that a claim lasts."""
 
+FRESH_S = 60
+"""A claim so young is read, not written again: each write waits for the disk."""
+
 
 def hold(case_id: str) -> None:
     """Claim the case on the page, let go of the one before, and say who else has it."""
     name = session.reader()
     if not name or open_store().get_case(case_id) is None:
         return
-    if st.session_state.get("held") != (case_id, name):
-        let_go()
-    claim = _claim(case_id, name)
+    claim = _standing(case_id, name)
     if claim is not None and claim.reader != name:
         _draw_holder(claim, name)
+    st.session_state["just_claimed"] = True
     _renew(case_id, name, claim.reader if claim is not None else "")
 
 
@@ -34,6 +37,18 @@ def let_go() -> None:
     case_id, name = st.session_state.pop("held", ("", ""))
     if case_id:
         open_store().release(case_id, name)
+
+
+def _standing(case_id: str, name: str) -> Claim | None:
+    """Return who has the case: claimed now, or read where it was claimed a moment ago."""
+    held_id, held_by = st.session_state.get("held", ("", ""))
+    since = time.monotonic() - float(st.session_state.get("claimed_at", 0.0))
+    if (held_id, held_by) == (case_id, name) and since < FRESH_S:
+        return open_store().claims_of(case_id).get(case_id) or _claim(case_id, name)
+    if held_by not in ("", name):
+        let_go()
+        held_id = ""
+    return _claim(case_id, name, left=held_id)
 
 
 @st.fragment(run_every=RENEWED_EVERY_S)
@@ -46,16 +61,17 @@ def _renew(case_id: str, name: str, holder: str) -> None:
         st.rerun(scope="app")
 
 
-def _claim(case_id: str, name: str) -> Claim | None:
+def _claim(case_id: str, name: str, *, left: str = "") -> Claim | None:
     """Return the claim that stands; None when the store cannot be written, which is said."""
-    st.session_state["just_claimed"] = True
     try:
-        claim = open_store().claim(case_id, name)
+        claim = open_store().claim(case_id, name, let_go=left)
     except StoreError as error:
         tell(f"The case could not be claimed: {sentence(error)}", tone="caution")
         return None
+    st.session_state.pop("held", None)
     if claim.reader == name:
         st.session_state["held"] = (case_id, name)
+        st.session_state["claimed_at"] = time.monotonic()
     return claim
 
 

@@ -217,11 +217,15 @@ class Store(Database):
         *,
         minutes: float = claims.CLAIM_MINUTES,
         take_over: bool = False,
+        let_go: str = "",
     ) -> Claim:
         """Claim a case for a reader, or renew the claim, and return the claim that stands.
 
         Look at its `reader`: somebody else's claim stands until it runs out, or until it is
         taken over, which is logged.
+
+        Args:
+            let_go: Case that the reader leaves for this one; in the same transaction.
 
         Raises:
             StoreError: If there is no such case.
@@ -229,6 +233,8 @@ class Store(Database):
         now = self._clock()
         with self._write() as session:
             locked(session, case_id)
+            if let_go and let_go != case_id:
+                claims.release(session, let_go, reader)
             claim = claims.take(
                 session, case_id, reader, now=now, minutes=minutes, take_over=take_over
             )

@@ -83,6 +83,17 @@ def test_a_signal_that_breaks_a_rule_leaves_all_as_they_were(
     assert ids(store, "ood") == ["ct-0"]
 
 
+def test_going_on_to_a_case_lets_go_of_the_one_before(store: Store, cases: list[str]) -> None:
+    store.claim("ct-0", "Ann", minutes=600)
+    store.claim("ct-2", "Ben", minutes=600)
+    assert store.claim("ct-1", "Ann", let_go="ct-0").reader == "Ann"
+    assert set(store.claims_of(*cases)) == {"ct-1", "ct-2"}
+    assert store.claim("ct-2", "Ann", let_go="ct-1").reader == "Ben"
+    assert {*store.claims_of(*cases)} == {"ct-2"}
+    assert store.claim("ct-1", "Ann", let_go="ct-2").reader == "Ann"
+    assert store.claims_of("ct-2")["ct-2"].reader == "Ben"  # nobody lets go for another
+
+
 def test_a_claim_stands_until_it_runs_out_or_is_taken_over(store: Store, cases: list[str]) -> None:
     first = store.claim("ct-0", "Ann", minutes=3.5)
     assert (first.reader, first.expires_at - first.claimed_at) == ("Ann", timedelta(minutes=3.5))
