@@ -54,7 +54,7 @@ def wait_for_slice(page: Page, plane: str, number: int) -> str:
 
 
 def sign_in(page: Page, name: str) -> None:
-    reader = page.get_by_label("Reader")
+    reader = page.get_by_role("textbox", name="Reader", exact=True)
     reader.fill(name)
     reader.press("Enter")
     page.wait_for_function(

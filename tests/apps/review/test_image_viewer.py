@@ -206,6 +206,9 @@ def test_no_page_has_a_serious_fault_of_accessibility(themed: Page, app: App) ->
         (f"review?case={IMAGE_ID}", DRAWN),
         (f"review?case={CT_ID}", ".mv-plane[data-slice='9']"),
         ("readers", ".mv-worklist, [data-testid=stText]"),
+        ("labels", ".mv-plain"),
+        ("models", ".mv-plain"),
+        ("runs", ".mv-plain"),
     ):
         themed.goto(f"{app.url}/{path}")
         themed.wait_for_selector(ready)
