@@ -168,6 +168,12 @@ def _values(
     return {"task": "classify", **values, **merged}
 
 
+def _told(run: dict[str, Any]) -> dict[str, Any]:
+    """Return a row as it is published: weights by name and version, not by where they lie."""
+    weights = "/".join(Path(run["recipe"]["weights"]).parts[-2:])
+    return {**run, "recipe": {**run["recipe"], "weights": weights}}
+
+
 def write_table(name: str, claims: Sequence[Claim], tables: Mapping[str, Any]) -> None:
     """Write the results; those of earlier runs that were not asked for now stay."""
     path = RESULTS / f"{name}.json"
@@ -188,7 +194,7 @@ def run_table(rows: Sequence[Row], given: argparse.Namespace) -> dict[str, dict[
             continue
         if given.methods and row.method not in given.methods:
             continue
-        runs = [run_row(row, given, seed=seed) for seed in range(given.seeds)]
+        runs = [_told(run_row(row, given, seed=seed)) for seed in range(given.seeds)]
         name = f"{row.table}: {row.method}"
         found[name] = {"runs": runs}
         for figure in ("accuracy", "balanced_accuracy"):

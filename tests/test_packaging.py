@@ -51,6 +51,7 @@ def imported_packages() -> set[str]:
     return found - set(sys.stdlib_module_names) - set(ROOMS)
 
 
+@pytest.mark.slow
 def test_every_imported_package_is_a_declared_dependency() -> None:
     owners = packages_distributions()
     for package in imported_packages():

@@ -56,6 +56,7 @@ def test_an_exported_network_gives_the_numbers_of_its_source(tmp_path: Path) -> 
     assert parity.difference < 1e-6
 
 
+@pytest.mark.slow
 @needs_onnx
 def test_an_export_that_disagrees_is_refused(tmp_path: Path) -> None:
     net = Affine()

@@ -52,6 +52,7 @@ print(found.tile_bytes, found.device_bytes, found.further_bytes)
 """
 
 
+@pytest.mark.slow
 def test_what_a_network_holds_is_measured() -> None:
     # In this process, what other tests freed would be used again and not be seen to rise.
     command = [sys.executable, "-c", IN_A_FRESH_PROCESS]

@@ -104,6 +104,7 @@ def test_planted_balls_are_found_where_they_are_and_nothing_else() -> None:
         assert (np.abs(away) <= np.array([1.25, 1.25, 2.5]) / 2 + 1e-6).all()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("order", "turned"), [((0, 1, 2), (0,)), ((1, 2, 0), (1, 2)), ((2, 0, 1), (0, 1, 2))]
 )
@@ -130,6 +131,7 @@ def test_a_scan_turned_in_space_gives_turned_nodules() -> None:
     assert max(errors_mm(scan, *((c[0], c[1], c[2]) for c in centres))) < 1.0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("side", "overlap"), [(64, 24), (56, 36), (96, 24)])
 def test_where_tiles_end_does_not_change_the_nodules(side: int, overlap: int) -> None:
     volume, expected = right_lung(*BALLS), small_scan()
@@ -159,6 +161,7 @@ def test_a_scan_without_lungs_has_no_tiles() -> None:
     assert scan.message.startswith("no lungs found")
 
 
+@pytest.mark.slow
 def test_less_effort_leaves_tiles_out_and_still_finds_what_stands_out() -> None:
     scans = [
         search(right_lung(*BALLS), finder(), settings=replace(SMALL, effort=effort))

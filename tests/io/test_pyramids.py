@@ -178,6 +178,7 @@ def flip_attributes(scratch: Scratch, _: str) -> None:
 DAMAGES = [flip_in_chunk, cut_shard, lose_shard, lose_metadata, flip_attributes]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("level", ["0", "1", "highs/1"])
 @pytest.mark.parametrize("damage", DAMAGES)
 def test_damage_is_found_and_mended(

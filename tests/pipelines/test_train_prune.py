@@ -32,6 +32,7 @@ def wrong_ones(folder: Path) -> set[tuple[str, str]]:
     return {(row.path, row.label) for row in given if labels.get(row.path, row.label) != row.label}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("tuning", [{"method": "full"}, SPREAD], ids=["full", "spread"])
 def test_labels_that_are_likely_wrong_are_left_out_and_listed(
     tmp_path: Path, tuning: dict[str, str]

@@ -288,6 +288,7 @@ def peak_bytes(depth: int, thickness: int, load: Callable[[int], Maps]) -> int:
     return peak
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("thickness", [4, 16])
 def test_memory_is_what_the_formula_says_and_does_not_grow_with_depth(thickness: int) -> None:
     shallow, deep = (

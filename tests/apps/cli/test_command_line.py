@@ -175,6 +175,7 @@ def test_inspect_needs_no_place_to_write(medvit: Medvit, tmp_path: Path) -> None
     assert answer.payload["run"] is None
 
 
+@pytest.mark.slow
 def test_doctor_finds_this_installation_whole(medvit: Medvit) -> None:
     answer = medvit("doctor", "--json")
     broken = [check for check in answer.payload["checks"] if not check["ok"]]

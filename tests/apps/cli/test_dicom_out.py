@@ -75,6 +75,7 @@ def test_a_series_gets_its_report_and_segmentation(medvit: Medvit, tmp_path: Pat
     assert (checked.code, checked.payload["leaks"]) == (0, [])
 
 
+@pytest.mark.slow
 def test_a_resumed_scan_writes_the_same_bytes(medvit: Medvit, scans: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     words = ("scan", scans, "--out", out, "--write", "sr,seg", "--json")

@@ -22,6 +22,7 @@ def plate(tmp_path: Path) -> Path:
     return write_image(tmp_path / "plates" / "plate.png", grey())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", ["gradcam", "eigencam", "rollout", "evidence"])
 def test_every_method_leaves_picture_arrays_and_figures(
     medvit: Medvit, plate: Path, tmp_path: Path, method: str

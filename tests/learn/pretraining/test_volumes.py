@@ -136,6 +136,7 @@ def test_in_a_few_steps_patches_are_told_apart() -> None:
     assert end[1] > 0.5  # chance is 1 in 7
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("backbone", "side"), [("swin3d_tiny", 32), ("segresnet_small", 64)])
 def test_voxels_are_restored_and_every_parameter_learns(backbone: str, side: int) -> None:
     torch.manual_seed(0)

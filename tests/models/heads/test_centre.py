@@ -13,6 +13,7 @@ from medvit.models.segresnet import SegResNetEncoder
 from medvit.models.swin3d import Swin3d
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["swin3d_tiny", "segresnet_small"])
 def test_maps_have_half_the_sides_and_gradients_reach_every_parameter(name: str) -> None:
     torch.manual_seed(0)

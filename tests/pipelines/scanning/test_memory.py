@@ -12,6 +12,7 @@ from pipelines.scanning.memory import PeakMeter, available_bytes, current_rss_mb
 from tests.make.raster import grey, write_image
 
 
+@pytest.mark.slow
 def test_a_peak_that_a_case_raises_is_measured() -> None:
     size_mb = peak_rss_mb() - current_rss_mb() + 200
     with PeakMeter() as meter:
