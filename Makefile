@@ -10,7 +10,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 APP ?= 1
-BENCHMARKS ?= $(wildcard benchmarks/*.py)
+BENCHMARKS ?= $(shell grep -l __main__ benchmarks/*.py)
 FAST := not slow and not gpu and not browser and not database and not shared_data and not wheel
 
 .PHONY: help demo app test lint types bench clean
