@@ -87,8 +87,8 @@ def prune(
         "left_out": len(left_out),
         "left_out_by_class": dict(zip(start.classes, counts, strict=True)),
     }
-    if config.model.weights != "none":
-        record["source"] = f"texture and {config.model.weights}, 5 folds by group"
+    if start.parents:
+        record["source"] = f"texture and {start.parents[0]}, 5 folds by group"
     logger.info("noise: %s", record)
     suspects = _rows(evidence, train, left_out, start.classes)
     return Pruned(train.at(kept), train.at(left_out), suspects, record)
