@@ -37,6 +37,7 @@ METHODS: dict[str, dict[str, Any]] = {
     "co_teaching": {"noise": {"method": "co_teaching"}},
     "dividemix": {"noise": {"method": "dividemix"}},
     "prune": PRUNE,
+    **FROZEN_METHODS,
     **{f"prune, {name}": {**own, **PRUNE} for name, own in FROZEN_METHODS.items()},
 }
 MOST_COST = {"co_teaching": 2.1, "dividemix": 4.5}

@@ -81,7 +81,8 @@ def prepare(config: ClassifyConfig, workspace: Workspace) -> Prepared:
     start, splits = _start(config, workspace, manifest, root)
     _check_sound(config, start.classes)
     pruned = _pruned(config, manifest, start, splits)
-    unlabelled = _unlabelled(config, manifest, root, labelled=len(splits["train"].paths))
+    labelled = len(splits["train"].paths) + (len(pruned.left_out.paths) if pruned else 0)
+    unlabelled = _unlabelled(config, manifest, root, labelled=labelled)
     if pruned is not None and unlabelled is not None:
         unlabelled = np.concatenate([unlabelled, pruned.left_out.images])
     scale_features(start, splits["train"], unlabelled)

@@ -157,18 +157,26 @@ def test_a_class_whose_labels_are_all_wrong_is_named(tmp_path: Path) -> None:
     assert "all 10 labels 'plain' seem wrong, most look like 'dots'" in error.message
 
 
-def test_soft_labels_are_refused_by_methods_that_ask_which_are_wrong(tmp_path: Path) -> None:
+@pytest.mark.parametrize("method", ["co_teaching", "prune"])
+def test_soft_labels_are_refused_by_methods_that_ask_which_are_wrong(
+    tmp_path: Path, method: str
+) -> None:
     file = surface_set(tmp_path)
     rows = read_manifest(file).rows
     write_manifest(file, [replace(row, soft=(0.2, 0.3, 0.5)) for row in rows], NAMES)
-    error = refusal(config(file, noise=NOISY), tmp_path)
+    error = refusal(config(file, noise={"method": method}), tmp_path)
     assert "soft labels say themselves how sure they are" in error.message
 
 
-def test_one_group_of_images_is_too_little_to_estimate_from(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("method", "hint"), [("co_teaching", "noise.rate=0.2"), ("prune", "noise.method=none")]
+)
+def test_one_group_of_images_is_too_little_to_estimate_from(
+    tmp_path: Path, method: str, hint: str
+) -> None:
     file = surface_set(tmp_path, val=0, test=0)
     rows = read_manifest(file).rows
     write_manifest(file, [replace(row, group="strip") for row in rows])
-    error = refusal(config(file, noise=NOISY), tmp_path)
+    error = refusal(config(file, noise={"method": method}), tmp_path)
     assert "labels are judged by images of other groups, got 1 group" in error.message
-    assert "noise.rate=0.2" in error.hint
+    assert hint in error.hint

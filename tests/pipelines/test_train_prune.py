@@ -13,11 +13,13 @@ import pytest
 from medvit.data.manifest import read_manifest, write_manifest
 from medvit.errors import ConfigError
 from medvit.learn.noise.evidence import weigh_labels
+from medvit.learn.tuning import spread
 from medvit.models.card import read_card
-from pipelines.classify_config import ClassifyConfig
+from medvit.workspace import Workspace
+from pipelines.classify_prepare import prepare
 from pipelines.prune_labels import doubted
 from tests.make.surface import write_surface_set
-from tests.pipelines.test_train_noisy import NAMES, config, refusal, surface_set, trained
+from tests.pipelines.test_train_noisy import config, surface_set, trained
 
 PRUNE = {"method": "prune"}
 SPREAD = {"method": "prototype", "prototype": "spread"}
@@ -76,24 +78,27 @@ def test_a_class_that_is_added_has_too_few_images_to_be_judged(tmp_path: Path) -
         config(tmp_path / "m.csv", **changes)
 
 
-def test_soft_labels_are_not_pruned(tmp_path: Path) -> None:
-    file = surface_set(tmp_path)
-    rows = read_manifest(file).rows
-    write_manifest(file, [replace(row, soft=(0.2, 0.3, 0.5)) for row in rows], NAMES)
-    error = refusal(config(file, noise=PRUNE), tmp_path)
-    assert "soft labels say themselves how sure they are" in error.message
-
-
-def test_one_group_of_images_is_too_little_to_judge_by(tmp_path: Path) -> None:
-    file = surface_set(tmp_path, val=0, test=0)
-    rows = read_manifest(file).rows
-    write_manifest(file, [replace(row, group="strip") for row in rows])
-    error = refusal(config(file, noise=PRUNE), tmp_path)
-    assert "labels are judged by images of other groups, got 1 group" in error.message
+def test_spreading_counts_the_images_whose_labels_were_left_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(spread, "MOST_IMAGES", 32)
+    file = surface_set(tmp_path / "given", val=0, test=0)
+    extra = [
+        replace(row, path=f"../given/{row.path}", label="") for row in read_manifest(file).rows
+    ]
+    write_manifest(file, [*read_manifest(file).rows, *extra[:9]])
+    found = config(file, noise={**PRUNE, "rate": 0.2}, tuning=SPREAD)
+    prepared = prepare(found, Workspace(tmp_path / "w"))
+    assert prepared.pruned is not None
+    assert prepared.unlabelled is not None
+    left_out = len(prepared.pruned.left_out.paths)
+    assert left_out == 6
+    assert len(prepared.unlabelled) == left_out + 2  # of the nine without a label
+    assert len(prepared.splits["train"].paths) + len(prepared.unlabelled) == 32
 
 
 def test_other_corrections_go_along_with_pruning(tmp_path: Path) -> None:
     loss = {"name": "cross_entropy"}
     found = config(tmp_path / "m.csv", noise=PRUNE, sampler={"name": "balanced"}, loss=loss)
-    assert isinstance(found, ClassifyConfig)
+    assert (found.noise.method, found.sampler.name) == ("prune", "balanced")
     assert config(tmp_path / "m.csv", noise=PRUNE, mixing={"method": "mixup"}).noise.rate == "auto"

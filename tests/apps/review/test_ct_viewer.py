@@ -353,3 +353,4 @@ def test_files_that_vanish_while_a_scan_is_read_are_a_sentence(
     page.evaluate("document.querySelector('.mv-plane[data-plane=axial] .mv-slider').focus()")
     page.keyboard.press("Home")
     page.get_by_text("This slice cannot be shown:").first.wait_for()
+    assert page.locator("[data-testid=stException]").count() == 0
