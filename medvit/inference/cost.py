@@ -14,10 +14,13 @@ from torch import nn
 from medvit import atomic
 from medvit.inference.one_thread import one_thread
 from medvit.tiles.footprint import NetworkCost
-from medvit.tiles.resident import RiseMeter, release_free
+from medvit.tiles.resident import PeakMeter, release_free
 
-COST_VERSION = 2
+COST_VERSION = 3
 """Goes into every key; raise it when a network holds more or less with the same weights."""
+
+SETTLING_RUNS = 4
+"""Runs after which a network holds no more than in the one before, on the processor."""
 
 FIELDS = tuple(field.name for field in fields(NetworkCost))
 
@@ -73,15 +76,19 @@ def _keep(path: Path, cost: NetworkCost) -> None:
 def measure_cost(model: nn.Module, *, side: int, device: torch.device) -> NetworkCost:
     """Run a network on empty tiles and return what it held.
 
-    The first run also pays for what is kept for the next ones; of two runs the larger
-    figure counts, from before the first.
+    The first run also pays for what is kept for the next ones, and the next ones find gaps
+    that they do not fit into; the largest figure counts, from before the first.
     """
     release_free()
-    with one_thread(), RiseMeter() as meter:
+    with one_thread(), PeakMeter() as meter:
         first = _device_bytes(model, side, 1, device)
-        second = _device_bytes(model, side, 1 if device.type == "cpu" else 2, device)
+        further = 0
+        if device.type == "cuda":
+            further = max(0, _device_bytes(model, side, 2, device) - first)
+        else:
+            for _ in range(SETTLING_RUNS - 1):
+                _device_bytes(model, side, 1, device)
     release_free()
-    further = max(0, second - first) if device.type == "cuda" else 0
     return NetworkCost(meter.rise_bytes, first, further)
 
 

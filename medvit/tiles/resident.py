@@ -6,6 +6,7 @@ import ctypes
 import os
 import resource
 import sys
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 from threading import Event, Thread
@@ -75,26 +76,44 @@ def peak_bytes() -> int:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
 
 
-class RiseMeter:
-    """Measures by how much the process grows while something runs, from samples.
+class PeakMeter:
+    """Measures the most that is held while something runs inside a longer process.
 
-    The mark of the system holds for the whole life of a process; this holds for a part.
+    The system keeps one high-water mark a process. When the mark rises meanwhile, it is the
+    exact peak; when it does not, the peak is the largest of samples.
+
+    Attributes:
+        start_bytes: What was held at the start.
+        peak_bytes: The most that was held, known at the end.
+
+    Args:
+        held: Returns what is held now, in bytes; what this process holds if not given.
+        mark: Returns the high-water mark of the same.
+        every_s: Time between samples.
     """
 
-    def __init__(self, *, every_s: float = 0.002) -> None:
-        self._every_s = every_s
+    def __init__(
+        self,
+        *,
+        held: Callable[[], int] = resident_bytes,
+        mark: Callable[[], int] = peak_bytes,
+        every_s: float = 0.002,
+    ) -> None:
+        self._held, self._mark, self._every_s = held, mark, every_s
         self._stop = Event()
         self._thread = Thread(target=self._watch, daemon=True)
-        self._start_bytes = 0
-        self._most_bytes = 0
+        self._start_mark = 0
+        self.start_bytes = 0
+        self.peak_bytes = 0
 
     @property
     def rise_bytes(self) -> int:
-        """The largest sample beyond what was held at the start."""
-        return self._most_bytes - self._start_bytes
+        """The peak beyond what was held at the start."""
+        return self.peak_bytes - self.start_bytes
 
-    def __enter__(self) -> RiseMeter:
-        self._start_bytes = self._most_bytes = resident_bytes()
+    def __enter__(self) -> PeakMeter:
+        self._start_mark = self._mark()
+        self.start_bytes = self.peak_bytes = self._held()
         self._thread.start()
         return self
 
@@ -107,13 +126,16 @@ class RiseMeter:
         self._stop.set()
         self._thread.join()
         self._sample()
+        mark = self._mark()
+        if mark > self._start_mark:
+            self.peak_bytes = max(self.peak_bytes, mark)
 
     def _watch(self) -> None:
         while not self._stop.wait(self._every_s):
             self._sample()
 
     def _sample(self) -> None:
-        self._most_bytes = max(self._most_bytes, resident_bytes())
+        self.peak_bytes = max(self.peak_bytes, self._held())
 
 
 @cache

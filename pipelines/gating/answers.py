@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from medvit import atomic
 from medvit.errors import ModelError
 from medvit.models.card import CARD_FILE, file_sha256
-from medvit.tiles.resident import MIB, RiseMeter, release_free
+from medvit.tiles.resident import MIB, PeakMeter, release_free
 from pipelines.gating.box_answers import boxes_said
 from pipelines.gating.frozen import FrozenCases, FrozenImages, FrozenScans
 from pipelines.gating.frozen_boxes import FrozenBoxes
@@ -126,7 +126,7 @@ def _asked(version: ModelVersion, frozen: FrozenCases, folder: Path) -> Answers:
     elif isinstance(frozen, FrozenBoxes):
         boxes_said(net, card, replace(frozen, cases=frozen.cases[:1]), [])
     release_free()
-    with RiseMeter() as memory:
+    with PeakMeter() as memory:
         if isinstance(frozen, FrozenImages):
             answers = _images(net, card, frozen, spent)
         elif isinstance(frozen, FrozenBoxes):

@@ -5,12 +5,10 @@ from __future__ import annotations
 import os
 import resource
 import sys
-import threading
 from pathlib import Path, PurePosixPath
-from types import TracebackType
 
 from medvit.io.decoding.process import decoder
-from medvit.tiles.resident import MIB, peak_bytes, resident_bytes
+from medvit.tiles.resident import MIB, PeakMeter, peak_bytes, resident_bytes
 
 PROC = Path("/proc")
 CGROUPS = Path("/sys/fs/cgroup")
@@ -21,14 +19,17 @@ def peak_rss_mb() -> float:
 
     That of this process or of a finished child, and on top that of the decoder at work.
     """
-    unit = 1 if sys.platform == "darwin" else 1024  # bytes there, KiB elsewhere
-    child = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * unit
-    return max(peak_bytes(), child) / MIB + _decoder_mb("VmHWM")
+    return _peak_bytes() / MIB
 
 
 def current_rss_mb() -> float:
     """Return the memory held now, in MiB; the peak where the system does not tell."""
-    return resident_bytes() / MIB + _decoder_mb("VmRSS")
+    return _held_bytes() / MIB
+
+
+def case_meter() -> PeakMeter:
+    """Return a meter for what one case holds, its decoder included."""
+    return PeakMeter(held=_held_bytes, mark=_peak_bytes, every_s=0.05)
 
 
 def available_bytes(*, proc: Path = PROC, cgroups: Path = CGROUPS) -> int:
@@ -86,53 +87,24 @@ def _text_of(path: Path) -> str:
         return ""
 
 
-def _decoder_mb(field: str) -> float:
+def _peak_bytes() -> int:
+    unit = 1 if sys.platform == "darwin" else 1024  # bytes there, KiB elsewhere
+    child = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * unit
+    return max(peak_bytes(), child) + _decoder_bytes("VmHWM")
+
+
+def _held_bytes() -> int:
+    return resident_bytes() + _decoder_bytes("VmRSS")
+
+
+def _decoder_bytes(field: str) -> int:
     """Return a figure of the decoding process; 0 without one, or where systems do not tell."""
     pid = decoder().pid
     if pid is None:
-        return 0.0
+        return 0
     try:
         status = Path(f"/proc/{pid}/status").read_text(encoding="ascii")
     except OSError:
-        return 0.0
+        return 0
     found = [line.split()[1] for line in status.splitlines() if line.startswith(f"{field}:")]
-    return float(found[0]) / 1024 if found else 0.0
-
-
-class PeakMeter:
-    """Measures the peak of one case inside a process that scans many.
-
-    The system keeps one high-water mark a process. When a case raises it, the mark
-    is the exact peak; when it does not, the peak is the largest of samples taken
-    while the case ran.
-    """
-
-    def __init__(self, *, every_s: float = 0.05) -> None:
-        self._every_s = every_s
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._watch, daemon=True)
-        self._mark_mb = 0.0
-        self._sampled_mb = 0.0
-        self.peak_mb = 0.0
-
-    def __enter__(self) -> PeakMeter:
-        self._mark_mb = peak_rss_mb()
-        self._sampled_mb = current_rss_mb()
-        self._thread.start()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._stop.set()
-        self._thread.join()
-        mark_mb = peak_rss_mb()
-        sampled_mb = max(self._sampled_mb, current_rss_mb())
-        self.peak_mb = mark_mb if mark_mb > self._mark_mb else sampled_mb
-
-    def _watch(self) -> None:
-        while not self._stop.wait(self._every_s):
-            self._sampled_mb = max(self._sampled_mb, current_rss_mb())
+    return int(found[0]) * 1024 if found else 0

@@ -15,11 +15,12 @@ from medvit.findings.finding import CaseResult
 from medvit.io.case import Case, Reason
 from medvit.io.decoding.process import DecoderError
 from medvit.tiles.budget import BudgetError
+from medvit.tiles.resident import MIB
 from pipelines.scanning.detectors import Detector
 from pipelines.scanning.examine import examine
 from pipelines.scanning.journal import Entry
 from pipelines.scanning.limits import not_reached_reason
-from pipelines.scanning.memory import PeakMeter
+from pipelines.scanning.memory import case_meter
 from pipelines.scanning.outcome import Outcome
 from pipelines.scanning.workbench import CaseWatch, Workbench
 
@@ -57,7 +58,7 @@ def scan_case(
         key: Text that names all that determines the result.
     """
     started = time.perf_counter()
-    with PeakMeter() as meter:
+    with case_meter() as meter:
         outcome = _outcome_of(
             case, partial(examine, case, detector, bench, key=key, watch=watch), bench.run
         )
@@ -70,7 +71,7 @@ def scan_case(
         probability=outcome.probability,
         findings=outcome.findings,
         seconds=time.perf_counter() - started,
-        peak_rss_mb=meter.peak_mb,
+        peak_rss_mb=meter.peak_bytes / MIB,
         ood=outcome.ood,
     )
     return CaseDone(

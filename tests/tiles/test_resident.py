@@ -7,7 +7,7 @@ import time
 import numpy as np
 import pytest
 
-from medvit.tiles.resident import MIB, RiseMeter, peak_bytes, release_free, resident_bytes
+from medvit.tiles.resident import MIB, PeakMeter, peak_bytes, release_free, resident_bytes
 
 GROW = """
 import threading
@@ -27,17 +27,27 @@ print((resident_bytes() - start) // MIB)
 
 
 def test_a_rise_that_goes_again_is_seen() -> None:
-    with RiseMeter() as meter:
+    with PeakMeter() as meter:
         held = np.ones(100 * MIB // 8)
         time.sleep(0.05)
         del held
     assert 90 * MIB <= meter.rise_bytes <= 140 * MIB
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="the mark of Linux")
+def test_a_peak_between_two_samples_is_exact_where_the_mark_rises() -> None:
+    room = peak_bytes() - resident_bytes()  # what may be held without raising the mark
+    with PeakMeter(every_s=60) as meter:
+        held = np.ones((room + 200 * MIB) // 8)
+        del held
+    assert meter.rise_bytes >= room + 190 * MIB
+    assert meter.peak_bytes == pytest.approx(peak_bytes(), abs=4 * MIB)
+
+
 def test_what_was_held_before_is_no_rise() -> None:
     held = np.ones(100 * MIB // 8)
     release_free()
-    with RiseMeter() as meter:
+    with PeakMeter() as meter:
         assert held.nbytes == 100 * MIB
     assert meter.rise_bytes <= 20 * MIB
 

@@ -8,27 +8,28 @@ import pytest
 
 from medvit.io.decoding.process import decoder
 from medvit.io.readers import read_image
-from pipelines.scanning.memory import PeakMeter, available_bytes, current_rss_mb, peak_rss_mb
+from medvit.tiles.resident import MIB
+from pipelines.scanning.memory import available_bytes, case_meter, current_rss_mb, peak_rss_mb
 from tests.make.raster import grey, write_image
 
 
 @pytest.mark.slow
 def test_a_peak_that_a_case_raises_is_measured() -> None:
     size_mb = peak_rss_mb() - current_rss_mb() + 200
-    with PeakMeter() as meter:
+    with case_meter() as meter:
         held = np.ones(int(size_mb * 2**20) // 8)
         del held
-    assert meter.peak_mb >= 200
-    assert meter.peak_mb <= peak_rss_mb()
+    assert meter.peak_bytes >= 200 * MIB
+    assert meter.peak_bytes <= peak_rss_mb() * MIB
 
 
 def test_a_small_case_does_not_inherit_the_peak_of_a_large_one() -> None:
     held = np.ones(300 * 2**20 // 8)
     del held
-    with PeakMeter() as meter:
+    with case_meter() as meter:
         small = np.ones(2**20 // 8)
     assert small.size
-    assert meter.peak_mb < peak_rss_mb() - 150
+    assert meter.peak_bytes < (peak_rss_mb() - 150) * MIB
 
 
 def test_the_decoder_counts_too(tmp_path: Path) -> None:
