@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -35,11 +36,18 @@ class Session:
     quiet: bool = False
 
     def answer(self, payload: dict[str, Any], *lines: str) -> None:
-        """Write the answer: the payload as JSON, or lines for people."""
-        if self.as_json:
-            print(json.dumps(payload, ensure_ascii=False, allow_nan=False), flush=True)
-        elif not self.quiet:
-            print(*lines, sep="\n", flush=True)
+        """Write the answer: the payload as JSON, or lines for people.
+
+        Whoever reads it may leave before its end, as `head` does; the job is done all the same.
+        """
+        text = json.dumps(payload, ensure_ascii=False, allow_nan=False) if self.as_json else None
+        if text is None and self.quiet:
+            return
+        try:
+            print(*([text] if text is not None else lines), sep="\n", flush=True)
+        except BrokenPipeError:
+            # Python writes the rest when it ends, and would tell of the same once more.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
     def note(self, line: str) -> None:
         """Tell something on the side."""

@@ -19,6 +19,9 @@ LOOKS_FILE = "typical.safetensors"
 SUMS_FILE = "SHA256SUMS"
 """Hash of every other file of a model folder, as `sha256sum -c` reads it."""
 
+CURVES = "curves"
+"""Name under which `ModelCard.metrics` holds curves of precision over recall, if any."""
+
 DRAFT_PREFIX = ".draft-"
 """Of a folder that is being written."""
 
@@ -69,6 +72,11 @@ class ModelCard(BaseModel):
     def reference(self) -> str:
         """`name@version`."""
         return f"{self.name}@{self.version}"
+
+
+def figures_of(card: ModelCard) -> dict[str, Any]:
+    """Return the metrics of a card without its curves, which are long."""
+    return {name: value for name, value in card.metrics.items() if name != CURVES}
 
 
 def read_card(folder: Path) -> ModelCard:

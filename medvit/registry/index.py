@@ -1,7 +1,8 @@
 """What a `models` folder holds, without reading every card each time.
 
 `.index.json` keeps what was read of each card with the card's time, size and inode. Whatever
-does not match is read anew, so the file may be deleted, or be older than the folder.
+does not match is read anew, so the file may be deleted, or be older than the folder. A few
+cards are read faster than the whole file is written, so it is written when a share changed.
 """
 
 from __future__ import annotations
@@ -16,11 +17,14 @@ from typing import Any
 
 from medvit import atomic
 from medvit.errors import ModelError
-from medvit.models.card import CARD_FILE, read_card
+from medvit.models.card import CARD_FILE, figures_of, read_card
 
 INDEX_FILE = ".index.json"
-LAYOUT = 1
+LAYOUT = 2
 """Of the file; another one is not read."""
+
+STALE_SHARE = 0.01
+"""Share of the versions that may have changed before the file is written anew."""
 
 Stamp = list[int]
 
@@ -37,7 +41,7 @@ class Entry:
         version: Likewise.
         task: Likewise.
         sha256: Of its weights.
-        metrics: Figures on cases not trained on.
+        metrics: Figures on cases not trained on, without their curves.
         stamp: Time in ns, size and inode of the card.
         fault: Why the card cannot be read; empty if it can.
     """
@@ -55,14 +59,14 @@ class Entry:
 def read_index(models: Path) -> tuple[Entry, ...]:
     """Return every version of a folder, the oldest first; those with a broken card have a fault."""
     known = _read(models / INDEX_FILE)
-    entries, is_stale = [], False
+    entries, stale = [], 0
     for folder, stamp in _cards(models):
-        entry = known.get(folder)
+        entry = known.pop(folder, None)
         if entry is None or entry.stamp != stamp:
-            entry, is_stale = _entry(models, folder, stamp), True
+            entry, stale = _entry(models, folder, stamp), stale + 1
         entries.append(entry)
     entries.sort(key=lambda entry: (entry.stamp[0], entry.folder))
-    if is_stale or len(entries) < len(known):
+    if stale + len(known) > STALE_SHARE * len(entries):
         _write(models / INDEX_FILE, entries)
     return tuple(entries)
 
@@ -93,7 +97,7 @@ def _entry(models: Path, folder: str, stamp: Stamp) -> Entry:
         name, _, version = folder.partition("/")
         return Entry(folder, name, version, "", "", {}, stamp, fault=error.message)
     return Entry(
-        folder, card.name, card.version, card.task, card.weights_sha256, card.metrics, stamp
+        folder, card.name, card.version, card.task, card.weights_sha256, figures_of(card), stamp
     )
 
 

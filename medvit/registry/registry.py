@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, Literal, cast
 
 from medvit.errors import ModelError
-from medvit.models.card import CARD_FILE, NAME_PATTERN, ModelCard, read_card
+from medvit.models.card import CARD_FILE, NAME_PATTERN, ModelCard, figures_of, read_card
 from medvit.registry.index import read_index
 
 Task = Literal["nodule", "defect", "backbone"]
@@ -28,7 +28,11 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class ModelVersion:
-    """One version of a model and where it lies."""
+    """One version of a model and where it lies.
+
+    Attributes:
+        metrics: Figures of its card, without curves.
+    """
 
     name: str
     version: str
@@ -155,7 +159,7 @@ def _version(card: ModelCard, folder: Path, *, production: bool = False) -> Mode
         folder,
         card.weights_sha256,
         production=production,
-        metrics=card.metrics,
+        metrics=figures_of(card),
     )
 
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import os
 import socket
 import subprocess
 import sys
@@ -203,6 +204,18 @@ def test_froc_answers_with_the_keys_of_the_contract(medvit: Medvit, tmp_path: Pa
     assert (payload["cpm"], payload["n_scans"], payload["n_annotations"]) == (1.0, 1, 1)
     missing = medvit("evaluate", "froc", "--predictions", tmp_path / "gone", *words[2:], "--json")
     assert missing.code == 2
+
+
+@pytest.mark.slow
+def test_who_leaves_before_the_end_of_an_answer_breaks_nothing(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "apps.cli", "models", "list", "--json"]
+    reading, writing = os.pipe()
+    os.close(reading)
+    done = subprocess.run(
+        [*command, "--workspace", str(tmp_path / "w")], stdout=writing, stderr=subprocess.PIPE
+    )
+    os.close(writing)
+    assert (done.returncode, done.stderr) == (0, b"")
 
 
 def test_importing_the_command_line_imports_nothing_heavy() -> None:
