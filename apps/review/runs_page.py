@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import streamlit as st
 
@@ -15,6 +17,7 @@ from apps.review.tables import draw_table
 from medvit.errors import MedvitError
 from medvit.registry.registry import list_models
 from medvit.store.roles import Actor
+from medvit.store.rows import RunRow
 from pipelines.job_roots import allow_root, allowed_source, forbid_root, job_roots
 from pipelines.jobs import Job, cancel_job, list_jobs, start_job
 
@@ -24,6 +27,10 @@ LOG_LINES = 12
 EFFORTS = ("fast", "balanced", "full")
 TASKS = {"auto": "Whatever is there", "nodule": "Nodules in CT", "defect": "Defects in images"}
 STRATEGIES = ("auto", "prototype", "adapter", "replay", "full")
+COUNTS = {"Cases": "cases", "Refused": "refuse", "Failed": "fail", "Findings": "findings"}
+SCAN_WORDS = {"running": "not ended"}
+"""A scan that was killed cannot say so."""
+
 STATE_WORDS = {
     "running": "running",
     "stopping": "stopping",
@@ -40,6 +47,7 @@ def show_runs() -> None:
     """Draw what can be started, the jobs at work, and those that ended."""
     who = actor()
     _draw_jobs()
+    _draw_scans()
     if not who.may("start_job"):
         tell("Starting and stopping jobs needs the role lead.", tone="notice")
         return
@@ -90,6 +98,34 @@ def _draw_alive(job: Job, who: Actor) -> None:
         st.progress(min(1.0, job.done / max(1, job.total)))
         if who.may("see_names") and job.tail:
             st.code("\n".join(job.tail.splitlines()[-LOG_LINES:]), language=None)
+
+
+@st.fragment(run_every=EVERY_S)
+def _draw_scans() -> None:
+    draw_table(
+        "scans",
+        "Scans and imports of this store, whoever started them",
+        ("#Run", "Command", "State", "Model", *(f"#{word}" for word in COUNTS), "@Started",
+         "#Minutes"),
+        scan_rows(open_store().list_runs(most=LISTED)),
+        empty="Nothing was scanned into this store yet.",
+    )  # fmt: skip
+
+
+def scan_rows(runs: Sequence[RunRow]) -> list[list[Any]]:
+    """Return number, command, state, model, counts, start and minutes of each run."""
+    return [
+        [run.id, run.command.replace("_", " "), SCAN_WORDS.get(run.state, run.state), run.model,
+         *(run.counts.get(name) for name in COUNTS.values()),
+         run.started_at.isoformat(), _minutes(run)]
+        for run in runs
+    ]  # fmt: skip
+
+
+def _minutes(run: RunRow) -> str | None:
+    if run.finished_at is None:
+        return None
+    return f"{(run.finished_at - run.started_at).total_seconds() / 60:.1f}"
 
 
 def _draw_again(ended: list[Job], who: Actor) -> None:

@@ -9,6 +9,7 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from medvit.errors import AccessError
@@ -85,6 +86,12 @@ class Store(Database):
         with self._read() as session:
             run = session.get(RunTable, run_id)
             return None if run is None else to_run(run)
+
+    def list_runs(self, *, most: int = 25) -> list[RunRow]:
+        """Return the runs that were started last, the newest first."""
+        with self._read() as session:
+            newest = select(RunTable).order_by(RunTable.id.desc()).limit(most)
+            return [to_run(run) for run in session.scalars(newest)]
 
     def save_result(self, run_id: int, result: CaseResult) -> None:
         """Write one case and its findings, all of it or nothing.

@@ -35,10 +35,23 @@ def test_a_run_that_goes_on_has_no_end(store: Store, run_id: int) -> None:
 
 def test_an_unknown_run_is_none_and_cannot_end_or_save(store: Store) -> None:
     assert store.get_run(99) is None
+
     with pytest.raises(StoreError, match="no run '99'"):
         store.finish_run(99, "done", {})
     with pytest.raises(StoreError, match="no run '99'"):
         store.save_result(99, ct_result())
+
+
+def test_runs_are_listed_from_the_newest(store: Store) -> None:
+    numbers = [
+        store.start_run("scan", {"task": name}, model="m@1", model_sha256="") for name in "abc"
+    ]
+    store.finish_run(numbers[1], "done", {"cases": 4})
+    listed = store.list_runs(most=2)
+    assert [(run.id, run.state, run.counts) for run in listed] == [
+        (numbers[2], "running", {}),
+        (numbers[1], "done", {"cases": 4}),
+    ]
 
 
 def test_a_case_comes_back_as_it_was_saved(store: Store, run_id: int) -> None:

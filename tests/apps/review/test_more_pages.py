@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import io
 import json
+import shutil
+import zipfile
 from pathlib import Path
 
+import pydicom
 import pytest
 from streamlit.testing.v1 import AppTest
 
@@ -18,7 +22,7 @@ from medvit.store.roles import Actor
 from medvit.store.rows import CaseSignal, Decision
 from pipelines.gate_answers import kept_answers
 from pipelines.job_roots import allow_root, job_roots
-from tests.apps.review.conftest import IMAGE_ID, Practice
+from tests.apps.review.conftest import CT_ID, IMAGE_ID, OTHER_CT_ID, Practice
 from tests.apps.review.test_pages import open_page, press, said, sound
 from tests.make.models import DEFECT, register_untrained
 
@@ -74,6 +78,17 @@ def test_a_scan_is_started_below_an_allowed_folder_and_written_into_the_log(
     assert started == [([*words, "--task", "auto", "--effort", "balanced"], "Lee")]
     newest = practice.store.list_audit(limit=1)[0]
     assert (newest.reader, newest.deed, newest.subject) == ("Lee", "start_job", "scan")
+
+
+def test_scans_of_the_store_are_listed_whoever_started_them(practice: Practice) -> None:
+    number = practice.store.start_run("scan", {}, model="m@1", model_sha256="")
+    practice.store.finish_run(number, "interrupted", {"cases": 7, "refuse": 2, "findings": 31})
+    open_number = practice.store.start_run("labels_import", {}, model="", model_sha256="")
+    rows = runs_page.scan_rows(practice.store.list_runs(most=2))
+    assert rows[0][:5] == [open_number, "labels import", "not ended", "", None]
+    assert rows[1][:8] == [number, "scan", "interrupted", "m@1", 7, 2, None, 31]
+    assert (rows[0][-1], rows[1][-1]) == (None, "0.0")
+    runs("Lee")  # and the page draws them
 
 
 def test_a_plain_reader_looks_on(practice: Practice, tmp_path: Path) -> None:
@@ -160,15 +175,52 @@ def test_labels_are_counted_and_what_readers_agree_on_comes_out(practice: Practi
     assert suspects(url) == [(IMAGE_ID, 0.8, "looks like ash")]
     page = page_of("apps.review.labels_page", "show_labels", "Lee")
     page = press(page, "Prepare")
-    assert said(page).startswith("DICOM SR") or "Not exported" not in said(page)
-    name, content = labels_page.exported("manifest")
-    assert name == "manifest.csv"
-    assert b"slag" in content
+    assert "Not exported" not in said(page)
+    made = labels_page.exported("manifest")
+    assert made.name == "manifest.csv"
+    assert b"slag" in made.content
     newest = practice.store.list_audit(limit=1)[0]
     assert (newest.deed, newest.subject) == ("export", "COCO")
     make_reader(practice, "Lee")
     page = page_of("apps.review.labels_page", "show_labels", "Lee")
     assert "needs the role lead" in said(page)
+
+
+def prepare_reports() -> AppTest:
+    page = page_of("apps.review.labels_page", "show_labels", "Lee")
+    return press(sound(choose(page, "Export what readers agree on as", "sr").run()), "Prepare")
+
+
+def test_reports_of_confirmed_nodules_come_as_one_archive(practice: Practice) -> None:
+    assert "Not exported: the store holds no nodule" in said(prepare_reports())
+    accepted, rejected, _ = practice.ct_findings
+    practice.store.decide(Decision(CT_ID, accepted, "accept", "Lee"))
+    practice.store.decide(Decision(CT_ID, rejected, "reject", "Lee"))
+    page = prepare_reports()
+    assert "Not exported" not in said(page)
+    assert "left out" not in said(page)
+    assert "DICOM SR holds only what readers confirmed." in said(page)
+    made = page.session_state["exported"][1]
+    assert (made.name, made.left_out) == ("labels-sr.zip", ())
+    with zipfile.ZipFile(io.BytesIO(made.content)) as archive:
+        assert archive.namelist() == [f"{CT_ID}.dcm"]
+        report = pydicom.dcmread(io.BytesIO(archive.read(f"{CT_ID}.dcm")))
+    *_, measurements = report.ContentSequence
+    assert len(measurements.ContentSequence) == 1
+    newest = practice.store.list_audit(limit=1)[0]
+    assert (newest.deed, newest.subject) == ("export", "DICOM SR")
+
+
+def test_scans_that_no_report_can_hold_are_named_on_the_page(practice: Practice) -> None:
+    for case_id in (CT_ID, OTHER_CT_ID):
+        found = practice.store.list_findings(case_id)[0].finding.finding_id
+        practice.store.decide(Decision(case_id, found, "accept", "Lee"))
+    practice.ct.files[0].unlink()
+    page = prepare_reports()
+    assert "Scans with agreed nodules that are left out: 1" in said(page)
+    assert f"{CT_ID}: chest: 1 of its 20 files are gone" in said(page)
+    shutil.rmtree(practice.ct.root)
+    assert "Not exported: no SR can be written for any of the 2 scans" in said(prepare_reports())
 
 
 @pytest.mark.slow
