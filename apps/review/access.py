@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import secrets
 from functools import cache
 from pathlib import Path
 
@@ -13,9 +12,6 @@ from medvit.io.scratch import Scratch
 from medvit.store.rows import CaseRow
 from medvit.store.store import Store
 from medvit.workspace import Workspace
-
-TOKEN = secrets.token_urlsafe(24)
-"""Shown only to pages of this process; the routes that send pixels ask for it."""
 
 
 def workspace() -> Workspace:

@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 import logging
-import secrets
 from collections.abc import Callable
 
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
-from apps.review.access import TOKEN, case_of, open_store
+from apps.review.access import case_of, open_store
 from apps.review.notices import sentence
+from apps.review.tickets import TICKETS
 from apps.review.volumes import PreparingError
 from medvit.errors import MedvitError
 from medvit.io.case import Case
 
 BASE = "/pixels"
-NAMES = secrets.token_urlsafe(24)
-"""Told to pages of readers who may see names of cases; names are sent to those who show it."""
+TICKET_HEADER = "X-Medvit-Ticket"
+VOID = "this page was signed out, left open too long, or its app was restarted; reload it"
 
 logger = logging.getLogger(__name__)
 
@@ -26,8 +26,8 @@ def guarded(endpoint: Callable[[Request], Response]) -> Callable[[Request], Resp
     """Answer an endpoint's failures with a sentence, and strangers with a refusal."""
 
     def answer(request: Request) -> Response:
-        if not secrets.compare_digest(request.headers.get("X-Medvit-Token", ""), TOKEN):
-            return refusal("this page belongs to an app that was restarted; reload it", 403)
+        if TICKETS.admit(request.headers.get(TICKET_HEADER, "")) is None:
+            return refusal(VOID, 403)
         try:
             return endpoint(request)
         except PreparingError as error:
@@ -51,7 +51,8 @@ def _told(error: LookupError | MedvitError | OSError) -> Response:
 
 def may_see_names(request: Request) -> bool:
     """Return whether a request comes from the page of a reader who may see names of cases."""
-    return secrets.compare_digest(request.headers.get("X-Medvit-Names", ""), NAMES)
+    ticket = TICKETS.admit(request.headers.get(TICKET_HEADER, ""))
+    return ticket is not None and ticket.sees_names
 
 
 def refusal(message: str, status: int) -> Response:

@@ -8,13 +8,14 @@ from urllib.parse import quote
 import streamlit as st
 
 from apps.review import session
-from apps.review.access import TOKEN, open_store
+from apps.review.access import open_store
 from apps.review.alike import neighbours_of, partners_of
 from apps.review.answering import BASE
 from apps.review.assets import asset
 from apps.review.deciding import decide
 from apps.review.desk import Desk
 from apps.review.items import box_data
+from apps.review.signin import ticket
 from medvit.store.rows import CaseRow
 
 BOX = ("x_min", "y_min", "x_max", "y_max")
@@ -69,7 +70,7 @@ def picture_data(desk: Desk) -> dict[str, Any]:
     model = finding.model if finding is not None else ""
     store = open_store()
     return {
-        "token": TOKEN,
+        "ticket": ticket(),
         "base": _address(case.case_id),
         "next": _address(desk.follower) if desk.follower else "",
         "heat": f"{_address(case.case_id)}/heat?model={quote(model)}" if model else "",

@@ -8,8 +8,8 @@ from typing import Any
 import streamlit as st
 
 from apps.review import pace, session
-from apps.review.access import TOKEN, open_store
-from apps.review.answering import BASE, NAMES
+from apps.review.access import open_store
+from apps.review.answering import BASE
 from apps.review.components import draw_viewer
 from apps.review.deciding import decide
 from apps.review.desk import Desk, lay_desk
@@ -19,7 +19,7 @@ from apps.review.names import shown_message, shown_name
 from apps.review.notices import tell
 from apps.review.panel import draw_panel
 from apps.review.picture_view import draw_picture
-from apps.review.signin import actor
+from apps.review.signin import actor, ticket
 from medvit.store.rows import CaseRow
 from medvit.volume.volume import Volume
 
@@ -100,9 +100,8 @@ def _draw_scan(desk: Desk, volume: Volume) -> None:
         "geometry": geometry_of(volume),
         "presets": presets(),
         "findings": [circle for circle in circles if circle],
-        "token": TOKEN,
+        "ticket": ticket(),
         "base": f"{BASE}/{case_id}",
-        "names": NAMES if actor().may("see_names") else "",
         "selected": desk.chosen.target,
         "jump": session.jumps(),
     }

@@ -9,6 +9,7 @@ from apps.review.access import open_store, provider
 from apps.review.components import keep_desk
 from apps.review.notices import sentence, tell
 from apps.review.provider import Provider
+from apps.review.tickets import TICKETS
 from medvit.errors import AccessError, StoreError
 from medvit.store.roles import Actor
 
@@ -25,7 +26,7 @@ def come_in() -> bool:
         _draw_name()
         return True
     if not st.user.is_logged_in:
-        st.session_state.pop("signed_in", None)
+        _leave()
         _draw_door()
         return False
     return _let_in(asked)
@@ -37,6 +38,24 @@ def actor() -> Actor:
     if name:
         return open_store().actor(name)
     return NOBODY if provider() is not None else open_store().actor("")
+
+
+def ticket() -> str:
+    """Return what this tab shows to the routes that send pixels."""
+    held = str(st.session_state.get("ticket", ""))
+    given = TICKETS.give(held, sees_names=actor().may("see_names"))
+    st.session_state["ticket"] = given
+    return given
+
+
+def _leave() -> None:
+    st.session_state.pop("signed_in", None)
+    TICKETS.void(str(st.session_state.pop("ticket", "")))
+
+
+def _sign_out() -> None:
+    _leave()
+    st.logout()
 
 
 def _draw_name() -> None:
@@ -84,13 +103,13 @@ def _let_in(asked: Provider) -> bool:
     except AccessError as error:
         with st.container(key="door"):
             tell(sentence(error), tone="refusal")
-            st.button("Sign out", on_click=st.logout)
+            st.button("Sign out", on_click=_sign_out)
         return False
     name = session.reader()
     with st.container(key="reader_bar"):
         role = open_store().actor(name).role
         st.text(f"{name} ({role})", width="content")
-        st.button("Sign out", on_click=st.logout, type="tertiary")
+        st.button("Sign out", on_click=_sign_out, type="tertiary")
     with st.container(key="desk_keys"):
         keep_desk(reader=name, turn=session.next_turn(), on_name=_keep_account)
     return True

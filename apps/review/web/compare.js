@@ -41,7 +41,7 @@ class Comparison {
   }
 
   ask(path) {
-    const headers = { "X-Medvit-Token": this.viewer.scan.shelf.token, "X-Medvit-Names": this.viewer.names };
+    const headers = { "X-Medvit-Ticket": this.viewer.scan.shelf.ticket };
     return fetch(path, { headers });
   }
 
@@ -77,7 +77,7 @@ class Comparison {
       return;
     }
     this.end();
-    this.scan = new Scan(other.name, await response.json(), new SliceShelf(base, this.viewer.scan.shelf.token));
+    this.scan = new Scan(other.name, await response.json(), new SliceShelf(base, this.viewer.scan.shelf.ticket));
     this.scan.title = [relationOf(other), other.name].filter(Boolean).join(": ");
     this.root.hidden = true;
     this.viewer.compareButton.setAttribute("aria-expanded", "false");

@@ -10,7 +10,7 @@ const STEPS = { ArrowUp: -1, ArrowDown: 1, PageUp: -10, PageDown: 10, Home: -Inf
 class CtViewer {
   constructor(root, data) {
     this.root = root;
-    this.scan = new Scan("", data.geometry, new SliceShelf(data.base, data.token));
+    this.scan = new Scan("", data.geometry, new SliceShelf(data.base, data.ticket));
     this.presets = data.presets;
     this.scan.cross = this.scan.inside(this.take(data) ?? this.scan.cross);
     this.showFindings = true;
@@ -140,7 +140,8 @@ class CtViewer {
   update(data, send) {
     this.send = send;
     this.canAdd = data.canAdd;
-    this.names = data.names ?? "";
+    this.scan.shelf.ticket = data.ticket;
+    if (this.comparison.scan) this.comparison.scan.shelf.ticket = data.ticket;
     if (this.asked && data.findings.length > this.scan.findings.length) this.measures.remove(this.asked);
     this.asked = null;
     const place = this.take(data);

@@ -22,8 +22,8 @@ function colourHeat(picture) {
   return canvas;
 }
 
-async function loadHeat(url, token) {
-  const ask = () => fetch(url, { headers: { "X-Medvit-Token": token } });
+async function loadHeat(url, ticket) {
+  const ask = () => fetch(url, { headers: { "X-Medvit-Ticket": ticket } });
   let response = await ask();
   while (response.status === 202) {
     await new Promise((go) => setTimeout(go, 400));

@@ -9,7 +9,7 @@ class ImageViewer {
   constructor(root, data) {
     this.root = root;
     this.base = data.base;
-    this.token = data.token;
+    this.ticket = data.ticket;
     root.dataset.shown = "";
     this.look = (window.medvitLook ??= { ...KEPT_LOOK });
     this.findings = [];
@@ -18,7 +18,7 @@ class ImageViewer {
     buildViewer(this, data);
     this.view = new ImageView(this.stage);
     this.editor = new BoxEditor(this);
-    this.picture = pictureAt(data.base, data.token);
+    this.picture = pictureAt(data.base, data.ticket);
     this.picture.onChange = () => this.changed();
     this.listen();
     this.open(data);
@@ -46,7 +46,7 @@ class ImageViewer {
   async openHeat(data) {
     this.heatState.textContent = "computing the heat map…";
     try {
-      this.heat = await loadHeat(data.heat, data.token);
+      this.heat = await loadHeat(data.heat, data.ticket);
       this.heatState.textContent = `heat map by ${data.model}`;
     } catch (error) {
       this.heatState.textContent = `No heat map: ${error.message}`;
@@ -57,6 +57,8 @@ class ImageViewer {
 
   update(data, send) {
     Object.assign(this, { send, classes: data.classes, label: data.label, about: data.about, target: data.selected });
+    this.ticket = this.picture.ticket = data.ticket;
+    if (this.other) this.other.ticket = data.ticket;
     this.findings = data.findings.filter((finding) => finding.box);
     const jumped = data.jump !== this.jump && this.jump !== undefined;
     this.jump = data.jump;
@@ -110,7 +112,7 @@ class ImageViewer {
   }
 
   compare(base) {
-    this.other = base ? pictureAt(base, this.token) : null;
+    this.other = base ? pictureAt(base, this.ticket) : null;
     if (this.other) this.other.onChange = () => this.changed();
     this.wipe = base ? (this.wipe ?? 0.5) : null;
     this.changed();
@@ -243,8 +245,8 @@ class ImageViewer {
 
   fetchAhead({ width, height }) {
     if (!this.ahead) return;
-    const next = pictureAt(this.ahead, this.token);
-    pictureAt(this.picture.base, this.token); // stays the newest of those that are kept
+    const next = pictureAt(this.ahead, this.ticket);
+    pictureAt(this.picture.base, this.ticket); // stays the newest of those that are kept
     next.opening.then(() => {
       const scale = Math.min((width - 2 * MARGIN_PX) / next.size[1], (height - 2 * MARGIN_PX) / next.size[0]);
       const [w, h] = [next.size[1] * scale, next.size[0] * scale];

@@ -91,14 +91,14 @@ function neighbourStrip(data) {
     const text = make("span", "", each.label || "no label");
     link.append(picture, text, make("span", "mv-caption", each.share.toFixed(2)));
     strip.append(link);
-    loadThumbnail(picture, each.base, data.token);
+    loadThumbnail(picture, each.base, data.ticket);
   }
   return [strip];
 }
 
-async function loadThumbnail(picture, base, token) {
-  const response = await fetch(`${base}/thumbnail`, { headers: { "X-Medvit-Token": token } });
-  if (response.status === 202) setTimeout(() => loadThumbnail(picture, base, token), 1000);
+async function loadThumbnail(picture, base, ticket) {
+  const response = await fetch(`${base}/thumbnail`, { headers: { "X-Medvit-Ticket": ticket } });
+  if (response.status === 202) setTimeout(() => loadThumbnail(picture, base, ticket), 1000);
   else if (response.ok) picture.src = URL.createObjectURL(await response.blob());
 }
 

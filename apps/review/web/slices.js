@@ -9,9 +9,9 @@ function keyOf(cut) {
 }
 
 class SliceShelf {
-  constructor(base, token) {
+  constructor(base, ticket) {
     this.base = base;
-    this.token = token;
+    this.ticket = ticket;
     this.kept = new Map();
     this.pending = new Map();
     this.wanted = new Map();
@@ -72,7 +72,7 @@ class SliceShelf {
 
   async load(key, job) {
     for (;;) {
-      const options = { headers: { "X-Medvit-Token": this.token }, signal: job.stop.signal };
+      const options = { headers: { "X-Medvit-Ticket": this.ticket }, signal: job.stop.signal };
       const response = await fetch(`${this.base}/slices/${key}`, options);
       if (response.status === 202) {
         job.onShare?.((await response.json()).share);

@@ -6,15 +6,15 @@ const ASK_AGAIN_MS = 400;
 const KEPT_PICTURES = 4;
 
 class TiledPicture {
-  constructor(base, token) {
-    Object.assign(this, { base, token, size: [1, 1], levels: [], tiles: new Map(), asked: new Map(), waiting: [] });
+  constructor(base, ticket) {
+    Object.assign(this, { base, ticket, size: [1, 1], levels: [], tiles: new Map(), asked: new Map(), waiting: [] });
     this.onChange = () => {};
     this.failure = "";
     this.opening = this.open();
   }
 
   get(path, signal) {
-    return fetch(`${this.base}/${path}`, { headers: { "X-Medvit-Token": this.token }, signal });
+    return fetch(`${this.base}/${path}`, { headers: { "X-Medvit-Ticket": this.ticket }, signal });
   }
 
   async open() {
@@ -135,10 +135,10 @@ class TiledPicture {
 }
 
 // The pictures of the last cases, so that the one that was fetched ahead is there at once.
-function pictureAt(base, token) {
+function pictureAt(base, ticket) {
   const kept = (window.medvitPictures ??= new Map());
   const held = kept.get(base);
-  const picture = held && !held.failure && held.token === token ? held : new TiledPicture(base, token);
+  const picture = held && !held.failure && held.ticket === ticket ? held : new TiledPicture(base, ticket);
   kept.delete(base);
   kept.set(base, picture);
   while (kept.size > KEPT_PICTURES) kept.delete(kept.keys().next().value);

@@ -13,12 +13,12 @@ from starlette.applications import Starlette
 from starlette.testclient import TestClient
 
 from apps.review import ct_routes, volumes
-from apps.review.access import TOKEN
 from apps.review.ahead import open_ahead
-from apps.review.answering import BASE, NAMES
+from apps.review.answering import BASE, TICKET_HEADER
 from apps.review.ct_routes import CT_ROUTES
 from apps.review.geometry import geometry_of, quick_level
 from apps.review.priors import study_day
+from apps.review.tickets import TICKETS
 from apps.review.volumes import PreparingError
 from medvit.geometry import affine_from
 from medvit.io.readers import open_volume
@@ -27,13 +27,15 @@ from medvit.volume.volume import volume_of
 from tests.apps.review.conftest import CT_ID, OTHER_CT_ID, Practice, ct_result, series
 from tests.make.dicom import edit, truncate
 
-WITH_NAMES = {"X-Medvit-Names": NAMES}
+
+def with_ticket(*, sees_names: bool = True) -> dict[str, str]:
+    return {TICKET_HEADER: TICKETS.give("", sees_names=sees_names)}
 
 
 @pytest.fixture
 def client(monkeypatch: pytest.MonkeyPatch) -> TestClient:
     monkeypatch.setattr(volumes, "PATIENCE_S", 20.0)
-    return TestClient(Starlette(routes=CT_ROUTES), headers={"X-Medvit-Token": TOKEN})
+    return TestClient(Starlette(routes=CT_ROUTES), headers=with_ticket(sees_names=False))
 
 
 def test_an_axial_slice_is_sent_as_it_is_and_kept_nowhere(
@@ -79,7 +81,7 @@ def test_what_is_not_there_is_said(practice: Practice, client: TestClient) -> No
         answer = client.get(f"{BASE}/{path}")
         assert answer.status_code == 404
         assert message in answer.json()["message"]
-    stranger = client.get(f"{BASE}/{CT_ID}/others", headers={"X-Medvit-Token": "wrong"})
+    stranger = client.get(f"{BASE}/{CT_ID}/others", headers={TICKET_HEADER: "wrong"})
     assert stranger.status_code == 403
     assert practice.ct.case_id == CT_ID
 
@@ -140,7 +142,7 @@ def test_of_a_vast_scan_the_plane_for_which_all_is_read_stays_coarse() -> None:
 
 
 def others(client: TestClient, **query: str) -> list[tuple[str, bool, int | None]]:
-    answer = client.get(f"{BASE}/{CT_ID}/others", params=query, headers=WITH_NAMES)
+    answer = client.get(f"{BASE}/{CT_ID}/others", params=query, headers=with_ticket())
     rows = answer.json()["others"]
     return [(row["name"], row["samePatient"], row["days"]) for row in rows]
 
@@ -183,7 +185,7 @@ def test_names_are_sent_to_pages_that_may_show_them(practice: Practice, client: 
 
 def test_no_name_or_number_of_the_patient_is_sent(practice: Practice, client: TestClient) -> None:
     for path in ("geometry", "others"):
-        text = client.get(f"{BASE}/{CT_ID}/{path}", headers=WITH_NAMES).text
+        text = client.get(f"{BASE}/{CT_ID}/{path}", headers=with_ticket()).text
         assert "Secret" not in text
         assert "SECRET" not in text
     assert practice.ct.case_id == CT_ID

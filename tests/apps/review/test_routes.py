@@ -11,9 +11,9 @@ from PIL import Image
 from starlette.applications import Starlette
 from starlette.testclient import TestClient
 
-from apps.review.access import TOKEN
-from apps.review.answering import BASE
+from apps.review.answering import BASE, TICKET_HEADER
 from apps.review.routes import ROUTES
+from apps.review.tickets import TICKETS
 from medvit.io.readers import open_volume
 from tests.apps.review.conftest import CT_ID, IMAGE_ID, LOST_ID, Practice
 from tests.make.dicom import truncate
@@ -23,7 +23,9 @@ from tests.make.raster import grey, write_image
 
 @pytest.fixture
 def client() -> TestClient:
-    return TestClient(Starlette(routes=ROUTES), headers={"X-Medvit-Token": TOKEN})
+    return TestClient(
+        Starlette(routes=ROUTES), headers={TICKET_HEADER: TICKETS.give("", sees_names=False)}
+    )
 
 
 @pytest.fixture(autouse=True)
@@ -95,9 +97,9 @@ def test_a_model_that_is_gone_is_named(practice: Practice, client: TestClient) -
     assert "other@9" in answer.json()["message"]
 
 
-@pytest.mark.parametrize("token", ["", "wrong"])
-def test_a_stranger_gets_nothing(practice: Practice, client: TestClient, token: str) -> None:
-    answer = client.get(f"{BASE}/{CT_ID}/slices/0/8", headers={"X-Medvit-Token": token})
+@pytest.mark.parametrize("ticket", ["", "wrong"])
+def test_a_stranger_gets_nothing(practice: Practice, client: TestClient, ticket: str) -> None:
+    answer = client.get(f"{BASE}/{CT_ID}/slices/0/8", headers={TICKET_HEADER: ticket})
     assert answer.status_code == 403
     assert "reload" in answer.json()["message"]
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from apps.review.answering import BASE, TICKET_HEADER
 from medvit.store.store import Store
 from medvit.workspace import Workspace
 from tests.apps.review.conftest import CT_ID, App, fill
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
+TICKET = "document.querySelector('.mv-ct').viewer.scan.shelf.ticket"
 ACCOUNTS = {
     "Ann": {"sub": "1", "email": "ann@clinic.example", "groups": ["readers"]},
     "Bea": {"sub": "2", "email": "bea@clinic.example", "groups": ["readers", "heads"]},
@@ -59,6 +61,11 @@ def sign_in(page: Page, app: App, account: str, *, at: str = "") -> None:
     page.get_by_role("link", name=account).click()
 
 
+def ask_for_pixels(page: Page, app: App, ticket: str) -> int:
+    headers = {TICKET_HEADER: ticket}
+    return page.request.get(f"{app.url}{BASE}/{CT_ID}/geometry", headers=headers).status
+
+
 def sign_out(page: Page) -> None:
     page.get_by_role("button", name="Sign out").click()
     page.get_by_role("button", name="Sign in").wait_for()
@@ -79,7 +86,10 @@ def test_readers_come_in_by_their_accounts_with_their_roles(
     assert page.get_by_text("chest", exact=True).count() == 0
     page.keyboard.press("x")
     page.locator(".mv-card", has_text="Finding 2:").wait_for()
+    shown = page.evaluate(TICKET)
+    assert ask_for_pixels(page, app, shown) == 200
     sign_out(page)
+    assert ask_for_pixels(page, app, shown) == 403
     sign_in(page, app, "Bea")
     page.get_by_text("bea@clinic.example (lead)").wait_for()
     assert row.get_by_role("link").inner_text() == "chest"
