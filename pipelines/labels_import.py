@@ -18,6 +18,7 @@ from medvit.errors import InputError, NothingToDoError
 from medvit.labels.dataset import POINT_COLUMNS
 from medvit.workspace import Workspace
 from pipelines.config import Settings
+from pipelines.labels_sr import export_sr
 from pipelines.labels_store import (
     Entered,
     Progress,
@@ -32,7 +33,7 @@ from pipelines.split import path_from
 ImportFormat = Literal[
     "auto", "manifest", "folders", "coco", "voc", "yolo", "masks", "graded", "luna16"
 ]
-ExportFormat = Literal["manifest", "coco", "voc", "yolo", "luna16"]
+ExportFormat = Literal["manifest", "coco", "voc", "yolo", "luna16", "sr"]
 
 SOMEBODY = "import"
 """The reader of labels that nobody signs."""
@@ -169,10 +170,11 @@ def export(settings: ExportSettings, workspace: Workspace) -> dict[str, Any]:
 
     Raises:
         InputError: If the format needs boxes or image sizes that are not there.
-        NothingToDoError: If there is no label to write.
+        NothingToDoError: If there is no label to write, or none that the format can hold.
+        StoreError: If the store cannot be read.
     """
     out = settings.out
-    if settings.format == "luna16":
+    if settings.format in ("luna16", "sr"):
         return _export_nodules(settings, workspace)
     if settings.source is None:
         labels = settled_images(workspace)
@@ -199,9 +201,12 @@ def export(settings: ExportSettings, workspace: Workspace) -> dict[str, Any]:
 def _export_nodules(settings: ExportSettings, workspace: Workspace) -> dict[str, Any]:
     if settings.source is not None:
         msg = (
-            "luna16 is written from the store, where readers decide about scans, not --from a file"
+            f"{settings.format} is written from the store, where readers decide about scans, "
+            "not --from a file"
         )
         raise InputError(msg, hint="leave --from out")
+    if settings.format == "sr":
+        return export_sr(settings.out, workspace)
     rows = settled_nodules(workspace)
     lines = [
         ",".join(POINT_COLUMNS),

@@ -13,12 +13,15 @@ from typing import TYPE_CHECKING
 from medvit.data.labels.label_set import Box, ImageLabels, LabelSet, Problem
 from medvit.data.manifest import ManifestRow
 from medvit.errors import NothingToDoError
+from medvit.findings.agreed import AgreedNodule
 from medvit.findings.finding import CaseResult
 from medvit.io.case import Case, Kind
 from medvit.io.discover import case_id_of, file_fingerprint
 from medvit.io.triage import triage
+from medvit.labels.agreed import agreed_nodules
 from medvit.labels.cases import SettledCase, settle_case, votes_of
 from medvit.labels.consensus import reader_skills
+from medvit.labels.opinions import ReviewedCase
 from medvit.labels.places import BOX
 from medvit.store.decided import decided_cases
 from medvit.store.review import standing_decisions
@@ -188,7 +191,7 @@ def settled_images(workspace: Workspace) -> LabelSet:
         row = ManifestRow(str(case.files[0]), settled.label, "", "")
         images.append(ImageLabels(row, boxes, (look.width, look.height)))
     if not images:
-        raise _nothing(what="image")
+        raise _nothing(what="image", or_else="name labels with --from")
     images.sort(key=lambda each: each.row.path)
     return LabelSet(Path("/"), tuple(images), tuple(problems))
 
@@ -200,34 +203,46 @@ def settled_nodules(workspace: Workspace) -> list[tuple[str, float, float, float
         NothingToDoError: If there is none.
     """
     rows = [
-        (
-            case.series_uid or case.case_id,
-            mark.geometry["x_mm"],
-            mark.geometry["y_mm"],
-            mark.geometry["z_mm"],
-            mark.geometry["diameter_mm"],
-        )
-        for case, settled in _settled(workspace, "ct")
-        for mark in settled.marks
-        if mark.standing == "is" and mark.geometry is not None
+        (case.series_uid or case.case_id, *each.centre_lps_mm, each.diameter_mm)
+        for case, nodules in settled_scans(workspace)
+        for each in nodules
     ]
-    if not rows:
-        raise _nothing(what="nodule")
     return sorted(rows)
 
 
+def settled_scans(workspace: Workspace) -> list[tuple[CaseRow, tuple[AgreedNodule, ...]]]:
+    """Return every CT that readers decided about, with the nodules that they agree on.
+
+    Raises:
+        NothingToDoError: If they agree on no nodule of any CT.
+    """
+    scans = [
+        (case, agreed_nodules(reviewed, settled))
+        for case, reviewed, settled in _decided(workspace, "ct")
+    ]
+    if not any(nodules for _, nodules in scans):
+        raise _nothing(what="nodule", or_else="enter labels with `medvit labels import`")
+    return scans
+
+
 def _settled(workspace: Workspace, kind: Kind) -> list[tuple[CaseRow, SettledCase]]:
+    return [(case, done) for case, _, done in _decided(workspace, kind) if done.is_labelled]
+
+
+def _decided(workspace: Workspace, kind: Kind) -> list[tuple[CaseRow, ReviewedCase, SettledCase]]:
     with Store.open(workspace.store_url) as store:
         decided = list(decided_cases(store, kind))
     reviewed = [reviewed_case(each) for each in decided]
     skills = reader_skills(votes_of(reviewed))
-    settled = [settle_case(each, skills) for each in reviewed]
-    return [(d.case, s) for d, s in zip(decided, settled, strict=True) if s.is_labelled]
+    return [
+        (told.case, each, settle_case(each, skills))
+        for told, each in zip(decided, reviewed, strict=True)
+    ]
 
 
-def _nothing(*, what: str) -> NothingToDoError:
+def _nothing(*, what: str, or_else: str) -> NothingToDoError:
     msg = f"the store holds no {what} that readers agree on"
-    return NothingToDoError(msg, hint="review in `medvit app`, or name labels with --from")
+    return NothingToDoError(msg, hint=f"review in `medvit app`, or {or_else}")
 
 
 def _all_cases(store: Store, kind: Kind) -> Iterable[CaseRow]:

@@ -75,20 +75,31 @@ def export(
         typer.Option("--from", help="Labels in any format; default: what readers agree on."),
     ] = None,
     format_: Annotated[
-        Literal["manifest", "coco", "voc", "yolo", "luna16"],
-        typer.Option("--format", help="What to write; voc and yolo write a folder."),
+        Literal["manifest", "coco", "voc", "yolo", "luna16", "sr"],
+        typer.Option("--format", help="What to write; voc, yolo and sr write a folder."),
     ] = "coco",
     images: Images = None,
 ) -> ExitCode:
-    """Write labels in the format of another tool."""
+    """Write labels in the format of another tool.
+
+    For scans: `medvit labels export nodules.csv --format luna16`, or
+    `medvit labels export reports/ --format sr` for DICOM SR, one file for each CT series in
+    which readers agree on a nodule. Readers and patients are not named.
+    """
     from pipelines.labels_import import ExportSettings
     from pipelines.labels_import import export as write
 
     settings = ExportSettings(source=source, out=out, format=format_, images=images)
     answer = write(settings, session.workspace)
-    told = f"{answer['images']} images, {answer['boxes']} boxes in {out}"
+    left_out = answer.get("left_out", [])
+    for each in left_out[:SHOWN]:
+        session.note(f"left out: {each['case_id']}: {each['message']}")
+    if len(left_out) > SHOWN:
+        session.note(f"... and {len(left_out) - SHOWN} more, see left_out of --json")
+    things = ("series", "nodules") if format_ == "sr" else ("images", "boxes")
+    told = f"{answer['images']} {things[0]}, {answer['boxes']} {things[1]} in {out}"
     session.answer(answer, told)
-    return ExitCode.DONE
+    return ExitCode.SOME_FAILED if left_out else ExitCode.DONE
 
 
 def suspects(

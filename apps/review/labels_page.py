@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import shutil
 import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -24,8 +26,25 @@ FORMATS: dict[ExportFormat, tuple[str, str]] = {
     "voc": ("Pascal VOC", "labels-voc"),
     "manifest": ("Manifest", "manifest.csv"),
     "luna16": ("LUNA16 CSV", "annotations.csv"),
+    "sr": ("DICOM SR", "labels-sr"),
 }
 """Name for people, and the file or folder that is written."""
+
+SHOWN = 10
+
+
+@dataclass(frozen=True, slots=True)
+class Exported:
+    """An export, ready to be downloaded.
+
+    Attributes:
+        name: Of the file.
+        left_out: Scans that are not in it, with the reason, as sentences.
+    """
+
+    name: str
+    content: bytes
+    left_out: tuple[str, ...] = ()
 
 
 def show_labels() -> None:
@@ -75,30 +94,47 @@ def _draw_export(who: Actor) -> None:
     button.button("Prepare", on_click=partial(_prepare, who, chosen), width="stretch")
     made = st.session_state.get("exported")
     if made is not None and made[0] == chosen:
-        _, name, content = made
-        file.download_button("Download", content, file_name=name, width="stretch")
-    st.text("DICOM SR and SEG are written by a scan: medvit scan SOURCE --out DIR --write sr,seg")
+        ready: Exported = made[1]
+        file.download_button("Download", ready.content, file_name=ready.name, width="stretch")
+        _tell_left_out(ready.left_out)
+    st.text(
+        "DICOM SR holds only what readers confirmed. SR and SEG of all that the model found are "
+        "written by a scan: medvit scan SOURCE --out DIR --write sr,seg"
+    )
+
+
+def _tell_left_out(left_out: Sequence[str]) -> None:
+    """Say which scans are missing; who may export may see their names."""
+    if left_out:
+        more = len(left_out) - SHOWN
+        lines = [
+            f"Scans with agreed nodules that are left out: {len(left_out)}",
+            *left_out[:SHOWN],
+            *([f"... and {more} more"] if more > 0 else []),
+        ]
+        tell("\n".join(lines), tone="caution")
 
 
 def _prepare(who: Actor, chosen: ExportFormat) -> None:
     st.session_state.pop("exported", None)
     try:
         open_store().authorise(who, "export", FORMATS[chosen][0])
-        st.session_state["exported"] = (chosen, *exported(chosen))
+        st.session_state["exported"] = (chosen, exported(chosen))
     except MedvitError as error:
         session.refuse(f"Not exported: {sentence(error)}")
 
 
-def exported(chosen: ExportFormat) -> tuple[str, bytes]:
+def exported(chosen: ExportFormat) -> Exported:
     """Return the name and the bytes of an export; a folder comes as one ZIP file.
 
     Raises:
-        NothingToDoError: If there is no label to write.
+        NothingToDoError: If there is no label to write, or none that the format can hold.
         InputError: If the format needs boxes or image sizes that are not there.
     """
     with tempfile.TemporaryDirectory(prefix="medvit-export-") as folder:
         out = Path(folder) / FORMATS[chosen][1]
-        export(ExportSettings(out=out, format=chosen), workspace())
+        answer = export(ExportSettings(out=out, format=chosen), workspace())
         if out.is_dir():
             out = Path(shutil.make_archive(str(out), "zip", out))
-        return out.name, out.read_bytes()
+        missing = [f"{each['case_id']}: {each['message']}" for each in answer.get("left_out", ())]
+        return Exported(out.name, out.read_bytes(), tuple(missing))

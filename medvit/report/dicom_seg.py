@@ -134,7 +134,7 @@ def _segment(number: int, finding: Finding, algorithm: Algorithm) -> SegmentDesc
         algorithm_identification=AlgorithmIdentificationSequence(
             name=algorithm.name, family=AI_FAMILY, version=algorithm.version
         ),
-        tracking_uid=tracking_uid(finding),
+        tracking_uid=tracking_uid(finding.finding_id),
         tracking_id=finding.finding_id,
         anatomic_regions=[CodedConcept.from_code(LUNG)],
     )

@@ -5,26 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import astuple
 
-import highdicom as hd
-import numpy as np
 from highdicom.sr import (
     AlgorithmIdentification,
     CodedConcept,
-    Comprehensive3DSR,
-    DeviceObserverIdentifyingAttributes,
     FindingSite,
-    ImageRegion,
     Measurement,
     MeasurementReport,
     MeasurementsAndQualitativeEvaluations,
     ObservationContext,
-    ObserverContext,
     PlanarROIMeasurementsAndQualitativeEvaluations,
     QualitativeEvaluation,
-    RelationshipTypeValues,
-    Scoord3DContentItem,
-    SourceImageForRegion,
-    TextContentItem,
     TrackingIdentifier,
 )
 from pydicom.sr.codedict import codes
@@ -32,8 +22,14 @@ from pydicom.sr.codedict import codes
 import medvit
 from medvit.findings.finding import Finding
 from medvit.geometry import Triple
-from medvit.report.dicom_evidence import Evidence, encode, stable_uid
-from medvit.report.dicom_subject import content_moment
+from medvit.report.dicom_evidence import Evidence, stable_uid
+from medvit.report.dicom_report import (
+    Heading,
+    circle_around,
+    device_observer,
+    encode_report,
+    point_at,
+)
 from medvit.report.dicom_words import (
     ABNORMAL,
     AI_FAMILY,
@@ -46,9 +42,6 @@ from medvit.report.dicom_words import (
     SERIES_NUMBERS,
     Algorithm,
 )
-
-ROUND_PIXEL = 1e-4
-"""Relative difference of row and column spacing up to which a circle stays a circle."""
 
 Group = PlanarROIMeasurementsAndQualitativeEvaluations | MeasurementsAndQualitativeEvaluations
 
@@ -71,28 +64,16 @@ def build_sr(evidence: Evidence, findings: Sequence[Finding], algorithm: Algorit
         imaging_measurements=groups or [_nothing_found(evidence, algorithm)],
         title=codes.DCM.ImagingMeasurementReport,
     )
-    contents = report[0].ContentSequence
-    contents.insert(len(contents) - 1, _comment(_summary(len(ordered), algorithm)))
-    date, time = content_moment(evidence.subject)
     kept = "named" if evidence.keeps_identity else "pseudonymous"
-    document = Comprehensive3DSR(
-        evidence=evidence.instances(),
-        content=report[0],
-        series_instance_uid=stable_uid("sr series", evidence.case_id, algorithm.reference, kept),
+    heading = Heading(
+        series_uid=stable_uid("sr series", evidence.case_id, algorithm.reference, kept),
+        instance_uid=instance_uid("sr", evidence, ordered, algorithm),
         series_number=SERIES_NUMBERS["sr"],
-        sop_instance_uid=instance_uid("sr", evidence, ordered, algorithm),
-        instance_number=1,
-        manufacturer=MAKER,
-        manufacturer_model_name=algorithm.name,
-        software_versions=medvit.__version__,
-        series_description=f"{MAKER} findings, research use only",
-        content_date=date,
-        content_time=time,
-        is_complete=True,
-        is_final=False,
-        is_verified=False,
+        model_name=algorithm.name,
+        description=f"{MAKER} findings, research use only",
+        comment=_summary(len(ordered), algorithm),
     )
-    return encode(document, evidence)
+    return encode_report(report, evidence, heading)
 
 
 def in_order(findings: Sequence[Finding]) -> list[Finding]:
@@ -111,9 +92,9 @@ def instance_uid(
     return stable_uid(kind, evidence.case_id, evidence.series_uid, *model, kept, *ids, *places)
 
 
-def tracking_uid(finding: Finding) -> str:
+def tracking_uid(finding_id: str) -> str:
     """Return the UID by which SR and SEG name the same finding."""
-    return stable_uid("finding", finding.finding_id)
+    return stable_uid("finding", finding_id)
 
 
 def place_of(finding: Finding) -> Triple:
@@ -146,8 +127,10 @@ def _group(
 ) -> PlanarROIMeasurementsAndQualitativeEvaluations:
     place = place_of(finding)
     group = PlanarROIMeasurementsAndQualitativeEvaluations(
-        tracking_identifier=TrackingIdentifier(tracking_uid(finding), finding.finding_id),
-        referenced_region=_circle(evidence, place, radius_of(finding)),
+        tracking_identifier=TrackingIdentifier(
+            tracking_uid(finding.finding_id), finding.finding_id
+        ),
+        referenced_region=circle_around(evidence, place, radius_of(finding)),
         finding_category=CodedConcept.from_code(ABNORMAL),
         finding_type=CodedConcept.from_code(NODULE),
         finding_sites=[FindingSite(LUNG)],
@@ -157,33 +140,8 @@ def _group(
             Measurement(CERTAINTY, round(100 * finding.probability, 4), codes.UCUM.Percent),
         ],
     )
-    centre = Scoord3DContentItem(
-        name=codes.DCM.Center,
-        graphic_type="POINT",
-        graphic_data=np.array([place]),
-        frame_of_reference_uid=evidence.frame_uid,
-        relationship_type=RelationshipTypeValues.CONTAINS,
-    )
-    group[0].ContentSequence.append(centre)
+    group[0].ContentSequence.append(point_at(evidence, place))
     return group
-
-
-def _circle(evidence: Evidence, place: Triple, radius_mm: float) -> ImageRegion:
-    """Return the outline of a sphere on the slice nearest to its centre, at its full width."""
-    source = evidence.nearest(place)
-    centre = source.pixel_at(np.array(place))
-    row_mm, column_mm = source.spacing_mm
-    right = centre + np.array([radius_mm / column_mm, 0.0])
-    below = centre + np.array([0.0, radius_mm / row_mm])
-    is_round = abs(row_mm - column_mm) <= ROUND_PIXEL * row_mm
-    across, along = np.array([2 * centre - right, right]), np.array([2 * centre - below, below])
-    ellipse = np.concatenate([along, across] if row_mm < column_mm else [across, along])
-    frames = None if source.frame_number is None else [source.frame_number]
-    return ImageRegion(
-        graphic_type="CIRCLE" if is_round else "ELLIPSE",
-        graphic_data=np.array([centre, right]) if is_round else ellipse,
-        source_image=SourceImageForRegion(source.sop_class, source.sop_uid, frames),
-    )
 
 
 def _nothing_found(
@@ -217,23 +175,8 @@ def _identify(algorithm: Algorithm) -> AlgorithmIdentification:
 
 
 def _observer(algorithm: Algorithm) -> ObservationContext:
-    device = DeviceObserverIdentifyingAttributes(
-        uid=hd.UID(stable_uid("device", algorithm.reference, medvit.__version__)),
-        name=MAKER,
-        manufacturer_name=f"{MAKER}, research software",
-        model_name=algorithm.name,
-    )
-    return ObservationContext(
-        observer_device_context=ObserverContext(
-            observer_type=codes.DCM.Device, observer_identifying_attributes=device
-        )
-    )
-
-
-def _comment(text: str) -> TextContentItem:
-    return TextContentItem(
-        name=codes.DCM.Comment, value=text, relationship_type=RelationshipTypeValues.CONTAINS
-    )
+    uid = stable_uid("device", algorithm.reference, medvit.__version__)
+    return ObservationContext(observer_device_context=device_observer(uid, algorithm.name))
 
 
 def _summary(count: int, algorithm: Algorithm) -> str:

@@ -11,7 +11,7 @@ import medvit
 
 NOT_A_DEVICE = "Research use only. Not a medical device. Not for diagnosis or treatment."
 MAKER = "medvit"
-SERIES_NUMBERS = {"sr": 9871, "seg": 9872}
+SERIES_NUMBERS = {"sr": 9871, "seg": 9872, "agreed": 9873}
 """High, so that they hardly meet the numbers that a scanner gives."""
 
 NODULE = Code("27925004", "SCT", "Nodule")
