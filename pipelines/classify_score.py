@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -31,6 +32,16 @@ def _kind(split: LabelledImages, logits: Tensor) -> dtype:
     return logits.dtype if split.targets.ndim == 2 else split.targets.dtype
 
 
+def _curves(logits: Tensor, test: LabelledImages, *, classes: Sequence[str]) -> dict[str, Any]:
+    """Return precision by recall of each class against the rest, by calibrated logits (n, k)."""
+    from medvit.metrics.precision_recall import curves_for_card, one_against_rest
+
+    # In 32 bits the probabilities of sure answers are all 1, and no threshold parts them.
+    shown = logits.double().softmax(dim=1).numpy()
+    curves = one_against_rest(shown, test.labels.numpy())
+    return curves_for_card("test", dict(zip(classes, curves, strict=True)))
+
+
 def score(prepared: Prepared, *, temperature: float, folder: Path) -> dict[str, Any]:
     """Return figures on images that neither training nor calibration saw."""
     from torch.nn import functional as F  # noqa: N812
@@ -39,6 +50,7 @@ def score(prepared: Prepared, *, temperature: float, folder: Path) -> dict[str, 
     from medvit.metrics.calibration import expected_calibration_error
     from medvit.metrics.class_groups import by_frequency
     from medvit.metrics.classification import score_classification
+    from medvit.models.card import CURVES
 
     start, test = prepared.start, prepared.splits["test"]
     held_out = "test" if test.paths else "val"
@@ -62,6 +74,7 @@ def score(prepared: Prepared, *, temperature: float, folder: Path) -> dict[str, 
         ),
         "nll": float(F.cross_entropy(logits, test.targets.to(_kind(test, logits)))),
         "ece": expected_calibration_error(confidence.numpy(), correct, equal_mass=True),
+        CURVES: _curves(logits, test, classes=start.classes),
     }
     if start.old_classes:
         names = start.classes[: start.old_classes]

@@ -249,14 +249,16 @@ def _choose(net: BoxDetector, splits: BoxSplits, *, folder: Path) -> dict[str, A
 
 def _score(net: BoxDetector, splits: BoxSplits, *, folder: Path) -> dict[str, Any]:
     """Return figures on images that neither training nor thresholds saw."""
+    from medvit.models.card import CURVES
     from pipelines.train_detect_pictures import picture_precision
-    from pipelines.train_detect_validation import answers_of, figures_of
+    from pipelines.train_detect_validation import answers_of, curves_of, figures_of
 
     name = "test" if any(map(len, splits.images["test"].boxes)) else "val"
     images = splits.images[name]
     if not any(map(len, images.boxes)):
         return {"n": 0}
-    figures = figures_of(answers_of(net, images, classes=splits.classes), images)
+    answers = answers_of(net, images, classes=splits.classes)
+    figures = figures_of(answers, images)
     picture_precision(folder, figures, name=name)
     if name == "val":
         return {"n": 0}
@@ -273,6 +275,7 @@ def _score(net: BoxDetector, splits: BoxSplits, *, folder: Path) -> dict[str, An
             }
             for each in figures.classes
         },
+        CURVES: curves_of(answers, split=name),
     }
 
 

@@ -23,6 +23,7 @@ from medvit.metrics.average_precision import coco_ap, curve_of, mean_ap, score_c
 from medvit.metrics.calibration import calibrate_marks
 from medvit.metrics.detection_figures import DetectionFigures, Draws, measure_detection
 from medvit.metrics.detection_matching import ClassMatches, match_coco
+from medvit.metrics.precision_recall import boxes_by_threshold, curves_for_card
 from medvit.models.heads.boxes import BoxDetector
 
 BATCH = 16
@@ -94,6 +95,12 @@ def figures_of(answers: Answers, images: BoxImages) -> DetectionFigures:
     groups = np.unique([row.group for row in images.rows], return_inverse=True)[1]
     draws = Draws(groups.astype(np.intp), ROUNDS, 0)
     return measure_detection(answers.truth, answers.predicted, rules="coco", draws=draws)
+
+
+def curves_of(answers: Answers, *, split: str) -> dict[str, Any]:
+    """Return for the model card precision by recall of each class, by score, at IoU 0.5."""
+    curves = map(boxes_by_threshold, answers.matches())
+    return curves_for_card(split, dict(zip(answers.truth.classes, curves, strict=True)))
 
 
 def best_thresholds(answers: Answers) -> dict[str, float]:

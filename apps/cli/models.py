@@ -76,7 +76,7 @@ def show(session: Session, name: Reference) -> ExitCode:
 
     version = find_model(name, models=session.workspace.models)
     card = read_card(version.folder).model_dump(mode="json")
-    lines = [f"{key}: {value}" for key, value in card.items()]
+    lines = [f"{key}: {value}" for key, value in _in_short(card).items()]
     session.answer({**_plain(version), "card": card}, *lines, f"folder: {version.folder}")
     return ExitCode.DONE
 
@@ -236,6 +236,20 @@ def _moved(session: Session, change: Change) -> ExitCode:
     line = f"{change.name} means {change.to_version} now, before {change.from_version or 'nothing'}"
     session.answer(asdict(change), line)
     return ExitCode.DONE
+
+
+def _in_short(card: dict[str, Any]) -> dict[str, Any]:
+    """Return a card for reading: curves, hundreds of figures, as what they are of."""
+    from medvit.models.card import CURVES
+
+    curves = card["metrics"].get(CURVES)
+    if curves is None:
+        return card
+    told = (
+        f"precision by recall of {len(curves['classes'])} classes, split {curves['split']}: "
+        "see page Models of the review app, or --json"
+    )
+    return {**card, "metrics": {**card["metrics"], CURVES: told}}
 
 
 def _plain(version: ModelVersion) -> dict[str, Any]:

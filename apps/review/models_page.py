@@ -8,12 +8,23 @@ import streamlit as st
 
 from apps.review import session
 from apps.review.access import open_store, workspace
-from apps.review.model_curves import class_rows, draw_froc, froc_of
+from apps.review.class_curves import (
+    ClassCurve,
+    class_curves,
+    draw_curve,
+    first_point,
+    in_use_told,
+    is_box_detector,
+    nothing_told,
+    point_told,
+    threshold_names,
+)
+from apps.review.model_curves import Froc, box_rows, class_rows, draw_froc, froc_of
 from apps.review.notices import sentence, tell
 from apps.review.signin import actor
 from apps.review.tables import draw_table
 from medvit.errors import MedvitError
-from medvit.models.card import read_card
+from medvit.models.card import ModelCard, read_card
 from medvit.registry.production import history, promote, rollback
 from medvit.registry.registry import ModelVersion, list_models
 from medvit.store.roles import Actor
@@ -21,6 +32,10 @@ from pipelines.gate_answers import KeptAnswer, kept_answers
 
 REASON_MAX = 500
 FIGURES = ("accuracy", "balanced_accuracy", "macro_f1", "map50")
+NO_CURVES = (
+    "Its card holds no precision-recall curves: medvit train keeps them at its end, from the "
+    "labelled images of split test; models trained before that and by medvit retrain have none."
+)
 
 
 def show_models() -> None:
@@ -57,25 +72,65 @@ def _draw_one(models: dict[str, ModelVersion]) -> None:
     place = next((i for i, each in enumerate(models.values()) if each.production), 0)
     chosen = st.selectbox("Look at", list(models), index=place, key="model_shown")
     card = read_card(models[str(chosen)].folder)
-    froc = froc_of(card)
+    froc, curves = froc_of(card), class_curves(card)
     if froc is not None:
-        points = [f"{point:g}" for point in froc.fp_per_scan]
-        at = st.select_slider(
-            "Operating point: false positives a scan", points, value=points[-2], key="model_point"
-        )
-        number = points.index(str(at))
-        st.plotly_chart(draw_froc(froc, number), key="model_froc")
-        cut = froc.thresholds[number]
-        said = f"finds {froc.sensitivity[number]:.1%} of {froc.nodules} nodules in {froc.scans} "
-        said += f"scans at {at} false positives a scan"
-        if cut is not None:
-            said += f"; probability from {cut:.3f}: medvit scan --fp-per-scan {at}"
-        st.text(said)
-    if rows := class_rows(card.metrics):
+        _draw_froc(froc)
+    if curves:
+        _draw_curves(curves, card)
+    boxes, classes = box_rows(card.metrics), class_rows(card.metrics)
+    if boxes:
+        columns: tuple[str, ...] = ("Class", "#True boxes", "#AP50", "#AP50-95")
+        draw_table("boxes", "Classes, weakest first", columns, boxes, empty="")
+    if classes:
         columns = ("Class", "#Images", "#Recall", "95 % interval", "#Precision", "#F1")
-        draw_table("classes", "Classes, weakest first", columns, rows, empty="")
-    if froc is None and not rows:
+        draw_table("classes", "Classes, weakest first", columns, classes, empty="")
+    is_measured = any(name in card.metrics for name in FIGURES)
+    if is_measured and not curves:
+        st.text(NO_CURVES)
+    if froc is None and not is_measured and not curves:
         st.text("Its card holds no figures of cases that were held out.")
+
+
+def _draw_froc(froc: Froc) -> None:
+    points = [f"{point:g}" for point in froc.fp_per_scan]
+    at = st.select_slider(
+        "Operating point: false positives a scan", points, value=points[-2], key="model_point"
+    )
+    number = points.index(str(at))
+    st.plotly_chart(draw_froc(froc, number), key="model_froc")
+    cut = froc.thresholds[number]
+    said = f"finds {froc.sensitivity[number]:.1%} of {froc.nodules} nodules in {froc.scans} "
+    said += f"scans at {at} false positives a scan"
+    if cut is not None:
+        said += f"; probability from {cut:.3f}: medvit scan --fp-per-scan {at}"
+    st.text(said)
+
+
+def _draw_curves(curves: dict[str, ClassCurve], card: ModelCard) -> None:
+    """Draw the curve of one class, a slider over its thresholds, and what it says in words."""
+    name = st.selectbox("Class", list(curves), key=f"curve_class_{card.reference}")
+    curve = curves[str(name)]
+    if not curve.threshold:
+        st.text(nothing_told(curve))
+        return
+    number = _chosen_point(curve, card)
+    st.plotly_chart(draw_curve(curve, number), key="model_curve")
+    st.text(point_told(curve, number))
+    st.text(in_use_told(curve, card))
+
+
+def _chosen_point(curve: ClassCurve, card: ModelCard) -> int:
+    """Return the place of the threshold that the slider stands at; one point needs no slider."""
+    points = threshold_names(curve.threshold)
+    if len(points) == 1:
+        return 0
+    at = st.select_slider(
+        f"Threshold: {'score of a box' if is_box_detector(card) else 'probability of the class'}",
+        points,
+        value=points[first_point(curve, card)],
+        key=f"curve_point_{card.reference}_{curve.name}",
+    )
+    return points.index(str(at))
 
 
 def _draw_comparisons(answers: list[KeptAnswer]) -> None:

@@ -60,9 +60,21 @@ def test_a_manifest_becomes_a_model_that_judges_images(tmp_path: Path) -> None:
     version = find_model("tiny", task="defect", models=workspace.models)
     module, card = load_model(version.folder)
     assert card.classes == ("dots", "lines", "plain")
+    check_curves(card.metrics["curves"], card.classes)
     assert "no class for a sound surface" in (version.folder / "README.md").read_text()
     pixels = read_image(tmp_path / "dots-test-0.png").pixels
     assert judge_image(pixels, module, card).label in card.classes
+
+
+def check_curves(curves: dict[str, Any], classes: tuple[str, ...]) -> None:
+    """Two of six test images are of each class, and the lowest threshold names all of them."""
+    assert curves["split"] == "test"
+    assert {*curves["classes"]} == {*classes}
+    for each in curves["classes"].values():
+        assert each["n"] == 2
+        assert each["threshold"] == sorted({*each["threshold"]})
+        assert 0 < each["threshold"][0] < 1
+        assert (each["precision"][0], each["recall"][0]) == (round(2 / 6, 6), 1.0)
 
 
 def test_a_class_of_sound_surfaces_lets_large_images_be_judged_in_tiles(tmp_path: Path) -> None:

@@ -136,6 +136,7 @@ def test_boxes_become_a_model_that_scans_and_is_scored(
     check_run_folder(Path(answer["run"]))
     _, card = load_model(tmp_path / "w" / "models" / "tiny-boxes" / "1")
     assert {*card.thresholds} == {*card.classes}
+    check_curves(card.metrics)
     assert card.preprocessing["image_px"] == 128
     check_trained_on(tmp_path / "w" / "models" / "tiny-boxes" / "1", folder)
 
@@ -166,6 +167,21 @@ def test_boxes_become_a_model_that_scans_and_is_scored(
     judged = call("evaluate", "model", "tiny-boxes", "--manifest", manifest, "--rounds", 40)
     assert judged["n"] == 7
     assert 0 <= judged["accuracy"] <= 1
+
+
+def check_curves(metrics: dict[str, Any]) -> None:
+    """Curves are of the boxes and the split that average precision is of."""
+    curves, rows = metrics["curves"], metrics["per_class"]
+    assert curves["split"] == "test"
+    known = {name: row["true_boxes"] for name, row in rows.items() if row["true_boxes"]}
+    assert {name: each["n"] for name, each in curves["classes"].items()} == known
+    assert any(each["threshold"] for each in curves["classes"].values())
+    for each in curves["classes"].values():
+        assert len(each["threshold"]) == len(each["precision"]) == len(each["recall"]) <= 50
+        assert each["threshold"] == sorted({*each["threshold"]})
+        found = [recall * each["n"] for recall in each["recall"]]
+        assert found == sorted(found, reverse=True)
+        np.testing.assert_allclose(found, np.round(found), atol=1e-4)
 
 
 def check_run_folder(run: Path) -> None:

@@ -50,6 +50,18 @@ def test_promotion_rollback_and_history(medvit: Medvit, models: Path) -> None:
     assert "steel: 3 -> 1  promote by ann: learned scale" in medvit("models", "history").stdout
 
 
+def test_curves_are_told_in_a_line_and_given_in_json(medvit: Medvit, models: Path) -> None:
+    points = {"threshold": [0.125, 0.75], "precision": [0.5, 1.0], "recall": [1.0, 0.5], "n": 2}
+    curves = {"split": "test", "classes": {"hole": points, "scratch": points}}
+    put_version(models, "4", metrics={"accuracy": 0.5, "curves": curves})
+    shown = medvit("models", "show", "steel@4").stdout
+    assert "'accuracy': 0.5" in shown
+    assert "precision by recall of 2 classes, split test" in shown
+    assert "0.125" not in shown
+    card = medvit("models", "show", "steel@4", "--json").payload["card"]
+    assert card["metrics"]["curves"] == curves
+
+
 def test_promotion_needs_a_version_that_is_there(medvit: Medvit, models: Path) -> None:
     bare = medvit("models", "promote", NAME, "--json")
     assert (bare.code, bare.message) == (

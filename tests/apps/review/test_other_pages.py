@@ -16,6 +16,7 @@ from tests.apps.review.conftest import IMAGE_ID, App
 from tests.apps.review.test_browser import sign_in
 from tests.make.models import CLASSES
 from tests.make.raster import grey, write_image
+from tests.make.registry import put_version
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page
@@ -57,6 +58,28 @@ def test_the_operating_point_moves_by_keys_and_the_figures_with_it(page: Page, a
         "before => !document.body.innerText.includes(before)", arg=before, timeout=20_000
     )
     assert sentence.inner_text() != before
+
+
+def test_the_threshold_of_a_class_moves_by_keys_and_the_figures_with_it(
+    page: Page, app: App, workspace: Workspace
+) -> None:
+    thresholds = [0.125, 0.5, 0.875]
+    points = {"threshold": thresholds, "precision": [0.4, 0.8, 1], "recall": [1, 0.75, 0.5]}
+    curves = {"split": "test", "classes": {"hole": {**points, "n": 4}}}
+    put_version(workspace.models, "1", name="curved", metrics={"curves": curves})
+    page.goto(f"{app.url}/models")
+    sign_in(page, "Ada")
+    page.get_by_role("combobox", name="Look at").click()
+    page.get_by_role("option", name="curved@1").click()
+    page.get_by_text("from 0.500: finds 75.0% of 4 images of hole, 20.0% of what it").wait_for()
+    page.locator(".js-plotly-plot .scatterlayer").wait_for()
+    slider = page.get_by_role("slider")
+    slider.focus()
+    slider.press("ArrowRight")
+    page.get_by_text("from 0.875: finds 50.0% of 4 images of hole, 0.0% of what it").wait_for()
+    slider.press("ArrowLeft")
+    slider.press("ArrowLeft")
+    page.get_by_text("from 0.125: finds 100.0% of 4 images of hole, 60.0% of what it").wait_for()
 
 
 def test_a_scan_is_started_and_watched_and_its_cases_are_in_the_worklist(
