@@ -2,9 +2,10 @@
 
     python docs/make_screenshots.py medvit-workspace
 
-starts the review app on the workspace, opens the worklist, a CT case and an image with
-findings, and writes worklist.png, ct.png and image.png at 1280x800 in the dark theme, the same
-as *_tablet.png at 1024x768 in the light one, and keys.png. Needs playwright and chromium.
+starts the review app on the workspace, opens the worklist, a CT case, an image with findings
+and the other pages, and writes each as a picture of 1280x800 in the dark theme, as *_tablet.png
+of 1024x768 in the light one, and keys.png. `--only models runs` takes those pages alone. Needs
+playwright and chromium.
 """
 
 from __future__ import annotations
@@ -28,6 +29,16 @@ from medvit.store.rows import CaseFilter
 from medvit.store.store import Store
 from medvit.workspace import Workspace
 
+FIRST_SIGHT = {
+    "worklist": ".mv-line",
+    "labels": ".mv-plain",
+    "models": ".js-plotly-plot",
+    "runs": ".mv-plain",
+    "readers": ".mv-plain",
+}
+"""Pages by their address, with what is there once they are drawn."""
+
+CASES: tuple[Kind, ...] = ("ct", "image")
 OUT = Path(__file__).with_name("screenshots")
 SIZE: ViewportSize = {"width": 1280, "height": 800}
 TABLET: ViewportSize = {"width": 1024, "height": 768}
@@ -44,18 +55,25 @@ def main() -> None:
     parser.add_argument("--ct", default="", help="case id of the CT to show")
     parser.add_argument("--image", default="", help="case id of the image to show")
     parser.add_argument("--out", type=Path, default=OUT, help="folder for the pictures")
+    parser.add_argument("--only", nargs="+", choices=(*FIRST_SIGHT, *CASES), help="these alone")
     chosen = parser.parse_args()
+    wanted = chosen.only or (*FIRST_SIGHT, *CASES)
     workspace = Workspace(chosen.workspace)
-    ct = chosen.ct or most_probable(workspace, "ct")
-    image = chosen.image or most_probable(workspace, "image")
+    cases = {"ct": chosen.ct, "image": chosen.image}
+    cases = {
+        kind: cases[kind] or most_probable(workspace, kind) for kind in CASES if kind in wanted
+    }
     chosen.out.mkdir(parents=True, exist_ok=True)
     with served(workspace) as url:
         for end, size, theme in (("", SIZE, "dark"), ("_tablet", TABLET, "light")):
             with browsing(size, theme) as page:
-                take_worklist(page, url, chosen.out / f"worklist{end}.png")
-                take_case(page, f"{url}/review?case={ct}", chosen.out / f"ct{end}.png")
-                take_case(page, f"{url}/review?case={image}", chosen.out / f"image{end}.png")
-                if not end:
+                for name, sight in FIRST_SIGHT.items():
+                    if name in wanted:
+                        take_page(page, f"{url}/{name}", sight, chosen.out / f"{name}{end}.png")
+                for kind, case_id in cases.items():
+                    address = f"{url}/review?case={case_id}"
+                    take_case(page, address, chosen.out / f"{kind}{end}.png")
+                if "image" in wanted and not end:
                     page.keyboard.press("?")
                     save(page, chosen.out / "keys.png")
 
@@ -121,10 +139,10 @@ def browsing(size: ViewportSize = SIZE, theme: str = "dark") -> Iterator[Page]:
         browser.close()
 
 
-def take_worklist(page: Page, url: str, path: Path) -> None:
-    """Save a picture of the worklist."""
+def take_page(page: Page, url: str, sight: str, path: Path) -> None:
+    """Save a picture of a page once something is on it."""
     page.goto(url)
-    page.wait_for_selector(".mv-line")
+    page.wait_for_selector(sight)
     save(page, path)
 
 

@@ -20,11 +20,20 @@ class Settings(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
+OF_DATA = {
+    "data.root": ("data.manifest", "data.annotations"),
+    "data.manifest": ("data.annotations",),
+}
+"""Keys that hold for certain data only, and the keys that name those."""
+
 Model = TypeVar("Model", bound=BaseModel)
 
 
 def load_config(model_cls: type[Model], path: Path | str, overrides: Sequence[str] = ()) -> Model:
     """Read a config file, apply overrides, and check the result.
+
+    What the file says of its own data does not outlive them: with other ones, a key of `OF_DATA`
+    that is not given anew takes its default.
 
     Args:
         path: A file, or the name of a shipped config such as `train/nodule_phantom`.
@@ -38,7 +47,16 @@ def load_config(model_cls: type[Model], path: Path | str, overrides: Sequence[st
     values = parse_yaml(_read(found), name=found.name)
     for override in overrides:
         apply_override(values, override)
+    _leave_out(values, given={override.partition("=")[0].strip() for override in overrides})
     return check_config(model_cls, values, name=found.name)
+
+
+def _leave_out(values: dict[str, Any], *, given: set[str]) -> None:
+    """Drop the keys of data that were replaced, but for those that were given with the new ones."""
+    for key, data in OF_DATA.items():
+        section, _, name = key.partition(".")
+        if given.intersection(data) and key not in given and isinstance(values[section], dict):
+            values[section].pop(name, None)
 
 
 def find_config(path: Path | str) -> Path:

@@ -8,7 +8,9 @@ from hypothesis import strategies as st
 from pydantic import Field
 
 from medvit.errors import ConfigError
+from pipelines.classify_config import ClassifyConfig
 from pipelines.config import Settings, apply_override, load_config, parse_yaml, write_config
+from pipelines.detect_config import DetectConfig
 
 
 class Schedule(Settings):
@@ -130,3 +132,24 @@ def test_the_resolved_form_can_be_fed_back(
     path = tmp_path_factory.mktemp("config") / "resolved.yaml"
     write_config(path, job)
     assert load_config(Job, path) == job
+
+
+@pytest.mark.parametrize(
+    ("overrides", "manifest", "root"),
+    [
+        ((), "splits/xsdd.csv", "../shared/data/defects/x-sdd/images"),
+        (("data.manifest=mine.csv",), "mine.csv", None),
+        (("data.root=mine", "data.manifest=mine.csv"), "mine.csv", "mine"),
+        (("data.root=mine",), "splits/xsdd.csv", "mine"),
+    ],
+)
+def test_the_folder_of_the_shipped_data_is_not_that_of_other_data(
+    overrides: tuple[str, ...], manifest: str, root: str | None
+) -> None:
+    data = load_config(ClassifyConfig, "train/classify_defects", overrides).data
+    assert (str(data.manifest), data.root) == (manifest, root and Path(root))
+
+
+def test_other_annotations_do_not_take_the_manifest_of_the_shipped_ones() -> None:
+    data = load_config(DetectConfig, "train/detect_defects", ["data.annotations=mine.json"]).data
+    assert (data.annotations, data.manifest) == (Path("mine.json"), None)

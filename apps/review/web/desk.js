@@ -12,10 +12,13 @@ function isDeskKey(event) {
   return event.key.toLowerCase() in KEYS || event.key.toLowerCase() === "g" || /^[1-9]$/.test(event.key);
 }
 
-function buttonFor(event) {
+// Buttons of decisions carry the finding that they were drawn for: while the next one is being
+// drawn, those of the last one are still there.
+function buttonFor(event, about) {
   const key = event.key.toLowerCase();
   const action = KEYS[key];
-  if (action) return document.querySelector(`[class*="st-key-desk_${action}_"] button, .st-key-desk_${action} button`);
+  const drawnFor = about.replace(/[^a-zA-Z0-9_-]/g, "-"); // as Streamlit names the class of a key
+  if (action) return document.querySelector(`.st-key-desk_${action}_${drawnFor} button, .st-key-desk_${action} button`);
   if (key === "g") return document.querySelector(".st-key-next_case button");
   return /^[1-9]$/.test(key) ? document.querySelector(`.mv-palette [data-digit="${key}"]`) : null;
 }
@@ -54,17 +57,17 @@ function shownFinding() {
   return document.querySelector(".mv-card")?.dataset.about ?? "";
 }
 
-// One key, one decision: a second key waits for the answer to the first, and a key pressed
-// while its button is still being drawn counts for the finding that was shown then.
+// One key, one decision: a second key waits for the answer to the first, and a key counts for
+// the finding that was shown when it was pressed, also while its button is still being drawn.
 function press(root, event, about, patience) {
-  const button = buttonFor(event);
-  if (!button && patience > 0 && about && about === shownFinding()) {
-    setTimeout(() => press(root, event, about, patience - 1), DRAWING_MS);
-    return;
-  }
-  if (!button || button.disabled || root.dataset.used === root.dataset.turn) return;
-  root.dataset.used = root.dataset.turn;
-  button.click();
+  if (about !== shownFinding()) return;
+  const button = buttonFor(event, about);
+  const isAnswered = root.dataset.used !== root.dataset.turn;
+  if (button?.disabled) return;
+  if (button && isAnswered) {
+    root.dataset.used = root.dataset.turn;
+    button.click();
+  } else if (patience > 0 && about) setTimeout(() => press(root, event, about, patience - 1), DRAWING_MS);
 }
 
 function switchTheme() {
