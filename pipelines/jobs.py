@@ -35,6 +35,9 @@ STATES: dict[int, State] = {
 }
 """By the exit codes of the contract; every other one means failed."""
 
+COUNTS = {"cases": "cases", "findings": "findings", "refuse": "refused", "fail": "failed"}
+"""What is told of a scan, by the keys of its answer."""
+
 _started: list[subprocess.Popen[bytes]] = []
 
 
@@ -45,7 +48,7 @@ class Job:
     Attributes:
         words: What follows `medvit` on the command line.
         done: Pieces finished, of `total`; 0 of 0 while it has not said.
-        message: What it ended with, in a sentence; empty for a good end.
+        message: What it ended with, in a sentence; empty where it did not say.
         tail: The last lines of its log.
     """
 
@@ -142,17 +145,23 @@ def _state(folder: Path, started: datetime) -> tuple[State, str]:
         if age_s < STARTING_S and not (folder / LOG).exists():
             return "running", ""
         return "failed", "its process was killed before it could say how it ended"
-    state = STATES.get(code, "failed")
-    return state, "" if state == "done" else _said(folder / ANSWER)
+    return STATES.get(code, "failed"), _said(folder / ANSWER)
 
 
 def _said(file: Path) -> str:
-    """Return the sentence of an error, if the answer holds one."""
+    """Return what an answer comes to: an error, what the gate said, or counts of a scan."""
     try:
-        error = json.loads(file.read_text(encoding="utf-8")).get("error", {})
+        answer = json.loads(file.read_text(encoding="utf-8"))
     except (FileNotFoundError, ValueError):
         return ""
-    return " ".join(filter(None, (error.get("message", ""), error.get("hint", ""))))
+    if error := answer.get("error"):
+        return " ".join(filter(None, (error.get("message", ""), error.get("hint", ""))))
+    if gate := answer.get("gate"):
+        return f"{answer.get('model')}, {gate['verdict']}: {'; '.join(gate['reasons'])}"
+    if "cases" in answer:
+        counts = (f"{answer[key]:,} {word}" for key, word in COUNTS.items() if key in answer)
+        return ", ".join(counts)
+    return ""
 
 
 def _tail(file: Path) -> str:

@@ -84,6 +84,7 @@ def _draw_export(who: Actor) -> None:
     if not who.may("export"):
         tell("Exporting labels needs the role lead.", tone="notice")
         return
+    st.space("small")
     choice, button, file = st.columns([2, 1, 1], vertical_alignment="bottom")
     chosen = choice.selectbox(
         "Export what readers agree on as",

@@ -51,6 +51,7 @@ def show_runs() -> None:
     if not who.may("start_job"):
         tell("Starting and stopping jobs needs the role lead.", tone="notice")
         return
+    st.space("small")
     left, right = st.columns(2, gap="large")
     with left:
         _draw_scan(who)
@@ -68,7 +69,7 @@ def _draw_jobs() -> None:
             _draw_alive(job, who)
     rows = [
         [int(job.folder.name), _name(job), STATE_WORDS[job.state], job.by,
-         job.started_at.isoformat(), job.message]
+         job.started_at.isoformat(), job.message if who.may("see_names") else ""]
         for job in jobs
     ]  # fmt: skip
     draw_table(

@@ -105,7 +105,35 @@ def test_a_job_ends_by_the_exit_codes_of_the_contract(
     job = read_job(folder)
     assert job is not None
     assert job.state == state
-    assert job.message == ("" if code == 0 else "no such folder. check the path")
+    assert job.message == "no such folder. check the path"
+
+
+GATE = {"verdict": "refuse", "reasons": ["scratch lost 3 of its 6 cases", "and more"]}
+
+
+@pytest.mark.parametrize(
+    ("answer", "message"),
+    [
+        (
+            {"model": "steel@2", "gate": GATE},
+            "steel@2, refuse: scratch lost 3 of its 6 cases; and more",
+        ),
+        (
+            {"cases": 1220, "findings": 7, "refuse": 2, "fail": 0},
+            "1,220 cases, 7 findings, 2 refused, 0 failed",
+        ),
+        ({"model": "steel@2"}, ""),
+    ],
+)
+def test_a_job_says_what_it_came_to(
+    workspace: Workspace, answer: dict[str, object], message: str
+) -> None:
+    folder = written(workspace, "scan")
+    (folder / "answer.json").write_text(json.dumps(answer))
+    (folder / "exit.json").write_text(json.dumps({"code": 0}))
+    job = read_job(folder)
+    assert job is not None
+    assert job.message == message
 
 
 @pytest.mark.slow
