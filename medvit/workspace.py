@@ -38,6 +38,11 @@ class Workspace:
         """What may be deleted at any time."""
         return self.folder / "cache"
 
+    @property
+    def neighbours(self) -> Path:
+        """What scanned images look like to each model; a scan makes it anew."""
+        return self.cache / "neighbours"
+
     def runs(self, command: str) -> Path:
         """Return the folder of all runs of a command."""
         return self.folder / "runs" / command

@@ -32,6 +32,7 @@ from pipelines.config import Settings
 from pipelines.engines.opening import EngineName, open_engine
 from pipelines.engines.turns import Assignment, Engine, Turn
 from pipelines.run_record import git_commit
+from pipelines.scanning.alike import keep_looks
 from pipelines.scanning.answers import write_answers, write_record
 from pipelines.scanning.arrivals import Arrivals
 from pipelines.scanning.budget import check_budget, default_budget
@@ -152,7 +153,7 @@ def run(
     with open_engine(
         settings.engine, scheduler=settings.scheduler, workers=settings.workers
     ) as engine:
-        told = progress or _ignore
+        told = progress or (lambda _done, _total, _what: None)
         return _run(settings, engine, workspace=workspace, progress=told, arrivals=arrivals)
 
 
@@ -275,15 +276,16 @@ def _check_any_fits(scan: _Scan) -> None:
 
 
 def _answer(scan: _Scan) -> None:
-    """Write the tables and the report; those of a watch hold the earlier cases, too."""
+    """Write tables, report and index; tables and report of a watch hold the earlier cases, too."""
     earlier = scan.arrivals.earlier if scan.arrivals is not None else ()
-    card = scan.detectors["image"].card if "image" in scan.detectors else None
+    detector = scan.detectors.get("image")
+    keep_looks(scan.entries, detector, folder=scan.workspace.neighbours)
     write_answers(
         scan.settings.out,
         [*earlier, *scan.entries],
         _report(scan),
         also=scan.settings.write,
-        classes=card.classes if card is not None else (),
+        classes=detector.card.classes if detector is not None else (),
     )
 
 
@@ -323,10 +325,6 @@ def _start(scan: _Scan, store: Store) -> int:
         model=", ".join(model.reference for model in models),
         model_sha256=", ".join(model.sha256 for model in models),
     )
-
-
-def _ignore(_done: float, _total: float, _what: str) -> None:
-    """Take no notice of progress."""
 
 
 def _summary(scan: _Scan) -> ScanSummary:

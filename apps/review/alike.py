@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import re
 from functools import lru_cache
+from itertools import islice
 from pathlib import Path, PurePosixPath
 
 from apps.review.access import workspace
@@ -13,12 +14,12 @@ from medvit.errors import ReadError
 from medvit.store.rows import CaseFilter, CaseRow
 from medvit.store.store import Store
 
-INDEX_NAME = "neighbours.npz"
-"""File in the workspace with the embeddings of its images; without it there are no neighbours."""
+MOST_INDEXES = 2
+"""Models whose images are looked at: the newest."""
 
 MOST_PARTNERS = 8
 MOST_NEIGHBOURS = 4
-LOOKED_AT = 60
+LOOKED_AT = 200
 """Nearest images among which labelled ones are looked for."""
 
 _TIME = re.compile(r"[-_ .]?(before|after|old|new|first|last|vor|nach|\d{6,14})$", re.IGNORECASE)
@@ -61,28 +62,32 @@ def neighbours_of(store: Store, case: CaseRow) -> list[tuple[CaseRow, float]]:
     Raises:
         StoreError: If the store cannot be read.
     """
-    index = _index(workspace().folder / INDEX_NAME)
+    index = _index_with(case.case_id)
     if index is None:
         return []
-    found: list[tuple[CaseRow, float]] = []
-    for case_id, cosine in index.nearest(case.case_id, count=LOOKED_AT):
-        row = store.get_case(case_id)
-        if row is not None and row.n_reviewed + (row.state != "new") > 0:
-            found.append((row, round(cosine, 3)))
-        if len(found) == MOST_NEIGHBOURS:
-            break
-    return found
+    nearest = dict(index.nearest(case.case_id, count=LOOKED_AT))
+    labelled = store.reviewed_of(*nearest)
+    in_order = (case_id for case_id in nearest if case_id in labelled)
+    return [
+        (labelled[case_id], round(nearest[case_id], 3))
+        for case_id in islice(in_order, MOST_NEIGHBOURS)
+    ]
 
 
-def _index(path: Path) -> NeighbourIndex | None:
-    try:
-        age = path.stat().st_mtime_ns
-    except OSError:
-        return None
-    return _loaded(path, age)
+def _index_with(case_id: str) -> NeighbourIndex | None:
+    """Return the index written last that holds a case; each model has one of its own."""
+    ages: dict[Path, int] = {}
+    for path in workspace().neighbours.glob("*.npz"):
+        try:
+            ages[path] = path.stat().st_mtime_ns
+        except FileNotFoundError:  # replaced just now
+            continue
+    newest = sorted(ages, key=ages.__getitem__, reverse=True)[:MOST_INDEXES]
+    indexes = (_loaded(path, ages[path]) for path in newest)
+    return next((index for index in indexes if index is not None and case_id in index), None)
 
 
-@lru_cache(maxsize=2)
+@lru_cache(maxsize=MOST_INDEXES)
 def _loaded(path: Path, _age: int) -> NeighbourIndex | None:
     try:
         return NeighbourIndex.load(path)

@@ -16,6 +16,11 @@ from medvit.atomic import write_bytes
 from medvit.errors import ReadError
 
 
+def index_file(folder: Path, model_sha256: str) -> Path:
+    """Return where the embeddings of a model are kept: those of two models do not compare."""
+    return folder / f"{model_sha256[:16]}.npz"
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class NeighbourIndex:
     """Embeddings of cases.
@@ -51,6 +56,31 @@ class NeighbourIndex:
         return cls(tuple(case_ids), (embeddings / lengths).astype(np.float32), model)
 
     @classmethod
+    def empty(cls) -> Self:
+        """Return an index of no case."""
+        return cls((), np.zeros((0, 0), np.float32), "")
+
+    def joined(self, newer: NeighbourIndex, *, most: int) -> NeighbourIndex:
+        """Return both; of a case in both the newer row counts, and of too many the newest stay.
+
+        Rows of another length, which another network made, do not mix: the newer ones stay.
+
+        Examples:
+            >>> old = NeighbourIndex.of(["a", "b"], np.eye(2, dtype=np.float32), "m@1")
+            >>> new = NeighbourIndex.of(["a"], np.array([[0, 1]], np.float32), "m@1")
+            >>> old.joined(new, most=5).case_ids, old.joined(new, most=1).case_ids
+            (('b', 'a'), ('a',))
+        """
+        replaced = {*newer.case_ids}
+        kept = [row for row, name in enumerate(self.case_ids) if name not in replaced]
+        if not kept or self.embeddings.shape[1] != newer.embeddings.shape[1]:
+            kept = []
+        ids = (*(self.case_ids[row] for row in kept), *newer.case_ids)
+        parts = [self.embeddings[kept]] if kept else []
+        rows = np.concatenate([*parts, newer.embeddings])
+        return NeighbourIndex(ids[-most:], rows[-most:], newer.model)
+
+    @classmethod
     def load(cls, path: Path) -> Self:
         """Read an index.
 
@@ -77,6 +107,9 @@ class NeighbourIndex:
         np.savez(stream, case_ids=ids, embeddings=self.embeddings, model=np.str_(self.model))
         write_bytes(path, stream.getvalue())
 
+    def __contains__(self, case_id: str) -> bool:
+        return case_id in self.case_ids
+
     def nearest(self, case_id: str, *, count: int) -> list[tuple[str, float]]:
         """Return the cases nearest to one, and their cosine with it, nearest first.
 
@@ -88,7 +121,7 @@ class NeighbourIndex:
             >>> [(name, round(cosine, 2)) for name, cosine in index.nearest("a", count=2)]
             [('b', 0.6), ('c', 0.0)]
         """
-        if case_id not in self.case_ids:
+        if case_id not in self:
             return []
         own = self.case_ids.index(case_id)
         cosines = self.embeddings @ self.embeddings[own]

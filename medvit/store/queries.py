@@ -81,6 +81,12 @@ def next_of_cases(
     return query.order_by(*order).limit(1)
 
 
+def reviewed_among(case_ids: Sequence[str]) -> Select[CaseTable]:
+    """Return the query for those of some cases that a reader has decided something about."""
+    is_decided = or_(CaseTable.n_reviewed > 0, CaseTable.state != "new")
+    return select(CaseTable).where(CaseTable.case_id.in_(case_ids), is_decided)
+
+
 def place_of(session: Session, wanted: CaseFilter, case_id: str) -> tuple[Any, ...]:
     """Return where a case stands in the order of a filter, whether it passes it or not.
 

@@ -146,6 +146,12 @@ class Store(Database):
             case = session.get(CaseTable, case_id)
             return None if case is None else to_case(case)
 
+    def reviewed_of(self, *case_ids: str) -> dict[str, CaseRow]:
+        """Return those of some cases that a reader has decided something about, by id."""
+        with self._read() as session:
+            rows = session.scalars(queries.reviewed_among(case_ids))
+            return {row.case_id: to_case(row) for row in rows}
+
     def list_findings(self, case_id: str) -> list[FindingRow]:
         """Return the findings of the latest run, most probable first, then readers' own.
 

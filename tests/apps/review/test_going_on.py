@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -16,7 +17,7 @@ from apps.review.alike import neighbours_of, part_of, partners_of
 from apps.review.desk import Desk, lay_desk
 from apps.review.knowledge import known_of
 from apps.review.picture_view import picture_data, take_box
-from medvit.data.neighbours import NeighbourIndex
+from medvit.data.neighbours import NeighbourIndex, index_file
 from medvit.errors import ReadError
 from medvit.store.rows import CaseSignal, Decision, DecisionRow
 from tests.apps.review.conftest import (
@@ -210,6 +211,12 @@ def test_pictures_of_the_same_part_stand_side_by_side(practice: Practice) -> Non
     assert part_of("a/20260301120000.png") == ("a", "20260301120000")
 
 
+def index_of(practice: Practice, sha256: str = "a" * 64) -> Path:
+    folder = practice.workspace.neighbours
+    folder.mkdir(parents=True, exist_ok=True)
+    return index_file(folder, sha256)
+
+
 def test_labelled_neighbours_come_nearest_first(practice: Practice) -> None:
     case = practice.store.get_case(IMAGE_ID)
     assert case is not None
@@ -221,7 +228,7 @@ def test_labelled_neighbours_come_nearest_first(practice: Practice) -> None:
         practice.store.decide(Decision(case_id, finding, "accept", "Dr A"))
     rows = np.array([[1, 0], [3, 4], [1, 0.1], [4, 3]], np.float32)
     ids = [IMAGE_ID, LOST_ID, "im-81", "im-80"]
-    NeighbourIndex.of(ids, rows, "m@1").save(practice.workspace.folder / "neighbours.npz")
+    NeighbourIndex.of(ids, rows, "m@1").save(index_of(practice))
     found = neighbours_of(practice.store, case)
     assert [(row.case_id, share) for row, share in found] == [("im-80", 0.8), (LOST_ID, 0.6)]
 
@@ -229,12 +236,12 @@ def test_labelled_neighbours_come_nearest_first(practice: Practice) -> None:
 def test_a_broken_index_of_neighbours_shows_none(
     practice: Practice, caplog: pytest.LogCaptureFixture
 ) -> None:
-    path = practice.workspace.folder / "neighbours.npz"
+    path = index_of(practice)
     path.write_bytes(b"PK nothing")
     case = practice.store.get_case(IMAGE_ID)
     assert case is not None
     assert neighbours_of(practice.store, case) == []
-    assert "neighbours.npz" in caplog.text
+    assert path.name in caplog.text
     with pytest.raises(ReadError, match="no index of neighbours"):
         NeighbourIndex.load(path)
 
