@@ -17,9 +17,6 @@ TAIL = 1.5
 NOISY = 0.05
 """Lower end of the noise interval from which a training has to reckon with wrong labels."""
 
-VERY_NOISY = 0.30
-"""Noise rate from which images are learnt without their labels rather than left out."""
-
 MOST_WRONG = 0.5
 LEAST_A_CLASS = 10
 """Training images of the rarest class below which small losses choose by luck."""
@@ -147,11 +144,8 @@ def _noise(found: Fingerprint, tuning: Choice, fewest: int) -> tuple[Choice, ...
         reason = f"{told}, but the rarest class has {fewest} images: too few to leave any out"
         return (Choice(key, "none", reason),)
     rate = Choice("noise.rate", round(noise.rate, 3), "as estimated by grouped cross-validation")
-    if noise.rate < VERY_NOISY:
-        reason = f"{told}: two networks leave them out (arXiv 1804.06872), at twice the time"
-        return (Choice(key, "co_teaching", reason), rate)
-    reason = f"{told}: images are learnt without them (arXiv 2002.07394), at four times the time"
-    return (Choice(key, "dividemix", reason), rate)
+    reason = f"{told}: the most suspicious are left out before training (arXiv 1911.00068)"
+    return (Choice(key, "prune", reason), rate)
 
 
 def _tuning(weights: str, fewest: int) -> Choice:

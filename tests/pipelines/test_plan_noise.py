@@ -30,5 +30,5 @@ def test_wrong_labels_are_measured_and_planned_for(tmp_path: Path) -> None:
     assert any("medvit labels suspects" in note for note in plan.notes)
     config = train.load(out)
     assert isinstance(config, ClassifyConfig)
-    assert config.noise.method == ("co_teaching" if noise.rate < 0.3 else "dividemix")
+    assert config.noise.method == "prune"
     assert config.noise.rate == round(noise.rate, 3)

@@ -32,8 +32,8 @@ def fingerprint(noise: NoiseEstimate | None, *, fewest: int = 40) -> Fingerprint
     ("rate", "low", "fewest", "method", "why"),
     [
         (0.04, 0.01, 40, "none", "4% of the labels seem wrong (1% to 10%): not surely more than"),
-        (0.20, 0.17, 40, "co_teaching", "two networks leave them out"),
-        (0.40, 0.35, 40, "dividemix", "images are learnt without them"),
+        (0.20, 0.17, 40, "prune", "the most suspicious are left out before training"),
+        (0.40, 0.35, 40, "prune", "40% of the labels seem wrong (35% to 46%)"),
         (0.55, 0.50, 40, "none", "more than half"),
         (0.20, 0.17, 6, "none", "the rarest class has 6 images"),
     ],
