@@ -193,7 +193,7 @@ def test_the_shipped_configs_are_valid() -> None:
     assert isinstance(train.load("train/classify_defects"), ClassifyConfig)
     noisy = train.load("train/noisy_defects")
     assert isinstance(noisy, ClassifyConfig)
-    assert (noisy.noise.method, noisy.noise.rate) == ("co_teaching", "auto")
+    assert (noisy.noise.method, noisy.noise.rate) == ("prune", "auto")
     added = train.load("train/new_defect_class")
     assert isinstance(added, ClassifyConfig)
     assert added.tuning.keep_classes
