@@ -11,6 +11,7 @@ from starlette.routing import Route
 from apps.review.access import open_store, scratch
 from apps.review.answering import BASE, case_asked_for, guarded, may_see_names
 from apps.review.geometry import geometry_of
+from apps.review.items import circles_of, items_of
 from apps.review.planes import planes_of
 from apps.review.priors import find_others
 from apps.review.volumes import Cut, SlicePile, VolumeShelf
@@ -66,9 +67,14 @@ def send_slice(request: Request) -> Response:
 
 
 def send_geometry(request: Request) -> Response:
-    """Send how a scan lies in the patient, for the viewer of another one beside it."""
-    pile = _pile_asked_for(request)
-    return JSONResponse(geometry_of(pile.volume), headers={"Cache-Control": "no-store"})
+    """Send how a scan lies in the patient, and its findings, for the viewer of another one."""
+    volume = _pile_asked_for(request).volume
+    store, case_id = open_store(), request.path_params["case_id"]
+    case = store.get_case(case_id)
+    rows = store.list_findings(case_id)
+    items = items_of(case, rows, volume.shape[0]) if case is not None else []
+    body = {"geometry": geometry_of(volume), "findings": circles_of(items, volume.affine_lps)}
+    return JSONResponse(body, headers={"Cache-Control": "no-store"})
 
 
 def send_others(request: Request) -> Response:

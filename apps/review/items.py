@@ -71,8 +71,13 @@ def as_data(item: Item) -> dict[str, Any]:
     }
 
 
-def circle_data(item: Item, affine: Affine) -> dict[str, Any] | None:
-    """Return an item with its place in the volume; None when it has none."""
+def circles_of(items: Sequence[Item], affine: Affine) -> list[dict[str, Any]]:
+    """Return the items that have a place, with their index (z, y, x) in the volume."""
+    circles = (_circle(item, affine) for item in items)
+    return [circle for circle in circles if circle is not None]
+
+
+def _circle(item: Item, affine: Affine) -> dict[str, Any] | None:
     found = item.finding
     if found is None or found.x_mm is None or found.y_mm is None or found.z_mm is None:
         return None

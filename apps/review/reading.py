@@ -14,7 +14,7 @@ from apps.review.components import draw_viewer
 from apps.review.deciding import decide
 from apps.review.desk import Desk, lay_desk
 from apps.review.geometry import geometry_of, presets
-from apps.review.items import circle_data
+from apps.review.items import circles_of
 from apps.review.names import shown_message, shown_name
 from apps.review.notices import tell
 from apps.review.panel import draw_panel
@@ -95,11 +95,10 @@ def _state_text(desk: Desk) -> str:
 
 def _draw_scan(desk: Desk, volume: Volume) -> None:
     case_id = desk.case.case_id
-    circles = [circle_data(item, volume.affine_lps) for item in desk.items]
     data: dict[str, Any] = {
         "geometry": geometry_of(volume),
         "presets": presets(),
-        "findings": [circle for circle in circles if circle],
+        "findings": circles_of(desk.items, volume.affine_lps),
         "ticket": ticket(),
         "base": f"{BASE}/{case_id}",
         "selected": desk.chosen.target,

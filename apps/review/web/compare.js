@@ -77,7 +77,9 @@ class Comparison {
       return;
     }
     this.end();
-    this.scan = new Scan(other.name, await response.json(), new SliceShelf(base, this.viewer.scan.shelf.ticket));
+    const { geometry, findings } = await response.json();
+    this.scan = new Scan(other.name, geometry, new SliceShelf(base, this.viewer.scan.shelf.ticket));
+    this.scan.findings = findings;
     this.scan.title = [relationOf(other), other.name].filter(Boolean).join(": ");
     this.root.hidden = true;
     this.viewer.compareButton.setAttribute("aria-expanded", "false");

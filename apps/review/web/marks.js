@@ -37,7 +37,9 @@ function circlesOf(view, box) {
   });
 }
 
+// Findings of the scan on the desk can be chosen; those of another beside it are there to be seen.
 function circleUnder(view, event) {
+  if (view.scan !== view.viewer.scan) return null;
   const rect = view.stage.getBoundingClientRect();
   const [x, y] = [event.clientX - rect.left, event.clientY - rect.top];
   const near = circlesOf(view, view.layout())

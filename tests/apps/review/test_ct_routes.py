@@ -103,7 +103,9 @@ def test_files_that_were_cut_short_or_vanish_are_a_sentence(
 def test_the_geometry_of_a_scan_maps_to_the_patient_and_back(
     practice: Practice, client: TestClient
 ) -> None:
-    found = client.get(f"{BASE}/{CT_ID}/geometry").json()
+    sent = client.get(f"{BASE}/{CT_ID}/geometry").json()
+    found = sent["geometry"]
+    assert [each["id"] for each in sent["findings"]] == practice.ct_findings
     np.testing.assert_allclose(np.array(found["affine"]) @ found["inverse"], np.eye(4), atol=1e-12)
     assert found["shape"] == [20, 64, 48]
     assert found["numbers"] == list(range(1, 21))

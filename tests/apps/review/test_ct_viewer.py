@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
-from medvit.geometry import affine_from, index_to_lps
+from medvit.geometry import affine_from, index_to_lps, lps_to_index
 from medvit.io.case import Case
 from medvit.io.readers import open_volume
 from medvit.store.store import Store
@@ -243,7 +243,16 @@ def open_affine(workspace: Workspace, case_id: str) -> Any:
     return open_volume(Case(case_id, "ct", row.source, row.root, row.files, "")).affine_lps
 
 
-def test_another_scan_of_the_patient_scrolls_along_by_mm(desk: Page) -> None:
+def placed(workspace: Workspace, case_id: str) -> list[list[float]]:
+    """Return where the findings of a case lie, as (z, y, x)."""
+    affine = open_affine(workspace, case_id)
+    with Store.open(workspace.store_url) as store:
+        found = [row.finding for row in store.list_findings(case_id)]
+    places = [[each.x_mm, each.y_mm, each.z_mm] for each in found]
+    return [lps_to_index(affine, np.array(place, float)).tolist() for place in places]
+
+
+def test_another_scan_of_the_patient_scrolls_along_by_mm(desk: Page, workspace: Workspace) -> None:
     desk.get_by_role("button", name="Compare", exact=True).click()
     other = desk.locator(".mv-other", has_text="chest-2")
     other.wait_for()
@@ -263,6 +272,8 @@ def test_another_scan_of_the_patient_scrolls_along_by_mm(desk: Page) -> None:
     desk.mouse.wheel(0, 100)
     desk.wait_for_function(PAIR, arg="12,11")
     assert pair.count() == 2
+    drawn = desk.evaluate(f"{VIEW}.comparison.scan.findings.map(({{ index }}) => index)")
+    assert drawn == [pytest.approx(index, abs=0.01) for index in placed(workspace, OTHER_CT_ID)]
     desk.get_by_role("button", name="End comparison").click()
     desk.wait_for_function("document.querySelectorAll('.mv-plane:not([hidden])').length === 3")
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from apps.review.items import WHOLE_CASE, box_data, circle_data, history_of, items_of
+from apps.review.items import WHOLE_CASE, box_data, circles_of, history_of, items_of
 from medvit.io.readers import open_volume
 from medvit.store.rows import Decision
 from tests.apps.review.conftest import CT_ID, IMAGE_ID, Practice
@@ -25,9 +25,8 @@ def test_a_nodule_is_told_by_slice_diameter_and_place(practice: Practice) -> Non
 def test_a_circle_lies_where_the_finding_was(practice: Practice) -> None:
     case = practice.store.get_case(CT_ID)
     assert case is not None
-    item = items_of(case, practice.store.list_findings(CT_ID), 20)[1]
-    circle = circle_data(item, open_volume(practice.ct).affine_lps)
-    assert circle is not None
+    items = items_of(case, practice.store.list_findings(CT_ID), 20)
+    circle = circles_of(items, open_volume(practice.ct).affine_lps)[1]
     assert [round(at, 3) for at in circle["index"]] == [12, 32, 34]
     assert circle["diameter"] == 5.0
 
