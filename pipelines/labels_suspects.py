@@ -21,10 +21,12 @@ from medvit.report.suspects import (
     suspects_csv,
     suspects_page,
 )
+from medvit.store.store import Store
 from medvit.workspace import Workspace
 from pipelines.config import Settings
 from pipelines.evaluating.classification import true_label
 from pipelines.run_record import write_run_record
+from pipelines.suspect_queue import queue_suspects
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -65,6 +67,7 @@ class SuspectResult:
         features: What the labels were judged by.
         problems: Path and sentence of each image that could not be read.
         run: Folder with `suspects.csv`, `report.html` and `run.json`.
+        queued: How many of them wait in the queue of the review app.
     """
 
     summary: SuspectSummary
@@ -72,6 +75,7 @@ class SuspectResult:
     features: tuple[str, ...]
     problems: tuple[tuple[str, str], ...]
     run: Path
+    queued: int = 0
 
     def as_json(self) -> dict[str, Any]:
         """Return plain values."""
@@ -80,6 +84,7 @@ class SuspectResult:
             "interval": [round(edge, 6) for edge in self.summary.interval],
             "mixture_rate": self.summary.mixture_rate,
             "suspects": [_plain(row) for row in self.suspects],
+            "queued": self.queued,
             "images": self.summary.images,
             "features": list(self.features),
             "warnings": list(self.summary.notes),
@@ -94,10 +99,13 @@ def run(
 ) -> SuspectResult:
     """Rank the labels of a manifest by how likely they are wrong; nothing is relabelled.
 
+    Those that the store has as cases go into its queue of likely label errors.
+
     Raises:
         InputError: If no image can be read.
         ConfigError: If there are too few labels, classes or groups to judge by.
         ModelError: If the model that was named gives no features of images.
+        StoreError: If the store cannot be opened or written.
     """
     from medvit.learn.noise.evidence import weigh_labels
 
@@ -127,7 +135,9 @@ def run(
     )
     suspects = _suspects(evidence, rows, labels, names)
     folder = workspace.new_run("labels-suspects")
-    result = SuspectResult(summary, suspects, seen.names, tuple(problems), folder)
+    with Store.open(workspace.store_url) as store:
+        queued = queue_suspects(store, suspects, root=root)
+    result = SuspectResult(summary, suspects, seen.names, tuple(problems), folder, queued)
     _keep(result, settings, root)
     return result
 

@@ -39,6 +39,7 @@ from pipelines.retraining.snapshot import (
 )
 from pipelines.retraining.strategy import Strategy
 from pipelines.run_record import RUN_FILE, write_run_record
+from pipelines.suspect_queue import signal_of
 from pipelines.training_run import IDENTITY_FILE, open_run
 
 if TYPE_CHECKING:
@@ -349,11 +350,11 @@ def _queue_disagreements(store: Store, task: Task, snapshot: Snapshot) -> None:
 def _queue_suspects(store: Store, version: DatasetVersion, suspects: Sequence[SuspectRow]) -> None:
     cases = read_cases(version)
     rows = [
-        CaseSignal(
+        signal_of(
             cases[each.path]["case_id"],
-            "suspect_label",
-            each.confidence,
-            f"labelled {each.label}, looks like {each.suggested}",
+            label=each.label,
+            suggested=each.suggested,
+            confidence=each.confidence,
         )
         for each in suspects
     ]

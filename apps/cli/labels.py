@@ -128,5 +128,7 @@ def suspects(
         for each in result.suspects[:SHOWN]
     ]
     count = f"suspects: {len(result.suspects)} of {result.summary.images} labels"
+    if result.queued:
+        lines.append(f"in the queue Likely label errors of `medvit app`: {result.queued}")
     session.answer(result.as_json(), told, count, *lines, f"report: {result.run}/report.html")
     return ExitCode.SOME_FAILED if result.problems else ExitCode.DONE

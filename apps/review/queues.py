@@ -45,7 +45,7 @@ QUEUES: Mapping[Queue, QueueText] = {
     "suspect_label": QueueText(
         "Likely label errors",
         "The label that stands does not fit what similar cases are called.",
-        'A case comes in by "medvit labels suspects".',
+        'A case comes in by "medvit labels suspects" or "medvit retrain".',
         always=True,
     ),
     "ood": QueueText(

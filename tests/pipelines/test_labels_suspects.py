@@ -12,7 +12,11 @@ import pytest
 
 from medvit.data.manifest import ManifestRow, read_manifest, write_manifest
 from medvit.errors import ConfigError, InputError, ModelError
+from medvit.store.rows import CaseFilter, Decision
+from medvit.store.store import Store
 from medvit.workspace import Workspace
+from pipelines import labels_import
+from pipelines.labels_import import ImportSettings
 from pipelines.labels_suspects import SuspectResult, SuspectSettings, run
 from tests.make.surface import CLASSES, write_surface_set
 
@@ -63,6 +67,35 @@ def test_planted_wrong_labels_come_first_with_what_they_should_be(tmp_path: Path
     assert page.count("<figure") == len(listed)
     assert "no groups are named" not in page
     assert "http" not in page.replace("http-equiv", "")
+
+
+def test_suspects_that_the_store_knows_wait_in_its_queue(tmp_path: Path) -> None:
+    file, _ = spoilt(tmp_path)
+    assert found(file, tmp_path).queued == 0  # nobody brought the images in
+    workspace = Workspace(tmp_path / "w")
+    labels_import.run(
+        ImportSettings(source=file, out=tmp_path / "o.csv", reader="Line 4"), workspace
+    )
+    result = found(file, tmp_path)
+    assert result.queued == len(result.suspects) > 0
+    worst = result.suspects[0]
+    with Store.open(workspace.store_url) as store:
+        (first,), _ = store.list_cases(CaseFilter(queue="suspect_label"), limit=1)
+        assert first.files == ((tmp_path / worst.path).resolve(),)
+        (signal,) = (s for s in store.signals_of(first.case_id) if s.name == "suspect_label")
+        assert signal.reason == f"labelled {worst.label}, looks like {worst.suggested}"
+        store.decide(Decision(first.case_id, None, "relabel", "Ann", label=worst.suggested))
+    assert found(file, tmp_path).queued == len(result.suspects) - 1
+
+
+def test_a_namesake_elsewhere_is_another_case(tmp_path: Path) -> None:
+    for name in ("here", "there"):
+        (tmp_path / name).mkdir()
+    file, _ = spoilt(tmp_path / "here")
+    other, _ = spoilt(tmp_path / "there")
+    settings = ImportSettings(source=other, out=tmp_path / "o.csv", reader="Line 4")
+    labels_import.run(settings, Workspace(tmp_path / "w"))
+    assert found(file, tmp_path).queued == 0
 
 
 def test_names_of_files_and_classes_are_escaped_on_the_page(tmp_path: Path) -> None:
