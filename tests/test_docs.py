@@ -10,6 +10,8 @@ import pytest
 import typer
 
 from apps.cli.__main__ import cli
+from docs.make_benchmarks import PAGE as FIGURES
+from docs.make_benchmarks import page as figures
 
 PROJECT = Path(__file__).resolve().parent.parent
 README = (PROJECT / "README.md").read_text(encoding="utf-8")
@@ -49,6 +51,10 @@ def test_make_targets_of_the_readme_exist(line: str) -> None:
     makefile = (PROJECT / "Makefile").read_text(encoding="utf-8")
     targets = set(re.findall(r"^([a-z]+):", makefile, flags=re.MULTILINE))
     assert {word for word in words_of(line)[1:] if "=" not in word} <= targets
+
+
+def test_the_page_of_figures_is_what_the_benchmarks_wrote() -> None:
+    assert FIGURES.read_text(encoding="utf-8") == figures(), "run: python docs/make_benchmarks.py"
 
 
 def test_every_block_is_checked() -> None:
