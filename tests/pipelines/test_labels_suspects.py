@@ -44,6 +44,7 @@ def spoilt(folder: Path, *, count: int = 16, wrong: int = 3) -> tuple[Path, set[
     return file, bad
 
 
+@pytest.mark.slow
 def test_planted_wrong_labels_come_first_with_what_they_should_be(tmp_path: Path) -> None:
     file, bad = spoilt(tmp_path)
     result = found(file, tmp_path)
@@ -69,6 +70,7 @@ def test_planted_wrong_labels_come_first_with_what_they_should_be(tmp_path: Path
     assert "http" not in page.replace("http-equiv", "")
 
 
+@pytest.mark.slow
 def test_suspects_that_the_store_knows_wait_in_its_queue(tmp_path: Path) -> None:
     file, _ = spoilt(tmp_path)
     assert found(file, tmp_path).queued == 0  # nobody brought the images in

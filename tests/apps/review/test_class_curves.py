@@ -110,6 +110,7 @@ def test_what_scans_use_now_is_told(card: ModelCard, wanted: str) -> None:
     assert wanted in in_use_told(SCRATCH, card)
 
 
+@pytest.mark.slow
 def test_a_trained_classifier_shows_what_a_threshold_finds(
     practice: Practice, tmp_path: Path
 ) -> None:
