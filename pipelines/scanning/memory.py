@@ -19,17 +19,27 @@ def peak_rss_mb() -> float:
 
     That of this process or of a finished child, and on top that of the decoder at work.
     """
-    return _peak_bytes() / MIB
+    unit = 1 if sys.platform == "darwin" else 1024  # bytes there, KiB elsewhere
+    child = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * unit
+    return (max(peak_bytes(), child) + _decoder_bytes("VmHWM")) / MIB
 
 
 def current_rss_mb() -> float:
     """Return the memory held now, in MiB; the peak where the system does not tell."""
-    return _held_bytes() / MIB
+    return (resident_bytes() + _decoder_bytes("VmRSS")) / MIB
 
 
 def case_meter() -> PeakMeter:
-    """Return a meter for what one case holds, its decoder included."""
-    return PeakMeter(held=_held_bytes, mark=_peak_bytes, every_s=0.05)
+    """Return a meter for what this process holds for one case; `case_peak_mb` adds the decoder."""
+    return PeakMeter(every_s=0.05)
+
+
+def case_peak_mb(meter: PeakMeter) -> float:
+    """Return the most that a case held, in MiB, with the highest mark of the decoder at work.
+
+    Two marks are added, so it is never too low; the decoder holds tens of MiB.
+    """
+    return (meter.peak_bytes + _decoder_bytes("VmHWM")) / MIB
 
 
 def available_bytes(*, proc: Path = PROC, cgroups: Path = CGROUPS) -> int:
@@ -85,16 +95,6 @@ def _text_of(path: Path) -> str:
         return path.read_text(encoding="ascii")
     except OSError:
         return ""
-
-
-def _peak_bytes() -> int:
-    unit = 1 if sys.platform == "darwin" else 1024  # bytes there, KiB elsewhere
-    child = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * unit
-    return max(peak_bytes(), child) + _decoder_bytes("VmHWM")
-
-
-def _held_bytes() -> int:
-    return resident_bytes() + _decoder_bytes("VmRSS")
 
 
 def _decoder_bytes(field: str) -> int:

@@ -15,12 +15,11 @@ from medvit.findings.finding import CaseResult
 from medvit.io.case import Case, Reason
 from medvit.io.decoding.process import DecoderError
 from medvit.tiles.budget import BudgetError
-from medvit.tiles.resident import MIB
 from pipelines.scanning.detectors import Detector
 from pipelines.scanning.examine import examine
 from pipelines.scanning.journal import Entry
 from pipelines.scanning.limits import not_reached_reason
-from pipelines.scanning.memory import case_meter
+from pipelines.scanning.memory import case_meter, case_peak_mb
 from pipelines.scanning.outcome import Outcome
 from pipelines.scanning.workbench import CaseWatch, Workbench
 
@@ -71,7 +70,7 @@ def scan_case(
         probability=outcome.probability,
         findings=outcome.findings,
         seconds=time.perf_counter() - started,
-        peak_rss_mb=meter.peak_bytes / MIB,
+        peak_rss_mb=case_peak_mb(meter),
         ood=outcome.ood,
     )
     return CaseDone(

@@ -9,7 +9,13 @@ import pytest
 from medvit.io.decoding.process import decoder
 from medvit.io.readers import read_image
 from medvit.tiles.resident import MIB
-from pipelines.scanning.memory import available_bytes, case_meter, current_rss_mb, peak_rss_mb
+from pipelines.scanning.memory import (
+    available_bytes,
+    case_meter,
+    case_peak_mb,
+    current_rss_mb,
+    peak_rss_mb,
+)
 from tests.make.raster import grey, write_image
 
 
@@ -30,6 +36,17 @@ def test_a_small_case_does_not_inherit_the_peak_of_a_large_one() -> None:
         small = np.ones(2**20 // 8)
     assert small.size
     assert meter.peak_bytes < (peak_rss_mb() - 150) * MIB
+
+
+def test_a_decoder_that_starts_is_no_case_of_the_highest_mark(tmp_path: Path) -> None:
+    held = np.ones(300 * MIB // 8)
+    del held
+    image = write_image(tmp_path / "a.png", grey())
+    decoder().close()
+    with case_meter() as meter:
+        read_image(image)
+    assert current_rss_mb() <= case_peak_mb(meter) + 20
+    assert case_peak_mb(meter) < peak_rss_mb() - 150
 
 
 def test_the_decoder_counts_too(tmp_path: Path) -> None:
