@@ -53,7 +53,7 @@ WORDS = (
 REASONS = {
     *("truncated", "bad_value", "unreadable", "undecodable", "wrong_dimensions", "encoding"),
     *("not_hu", "missing_data", "too_large", "no_position", "not_an_image", "signedness"),
-    "too_few_slices",
+    *("too_few_slices", "gantry_tilt"),
 }
 """Codes of the contract that a damaged volume file may earn."""
 
