@@ -5,10 +5,11 @@ from __future__ import annotations
 import argparse
 import json
 from pathlib import Path
+from typing import Any
 
 
 def main() -> None:
-    from medvit.tiles.resident import MIB, settle_allocator
+    from medvit.tiles.resident import settle_allocator
 
     settle_allocator()
     parser = argparse.ArgumentParser()
@@ -16,8 +17,11 @@ def main() -> None:
     parser.add_argument("scratch", type=Path)
     parser.add_argument("--model", type=Path, required=True)
     parser.add_argument("--max-ram", required=True)
-    given = parser.parse_args()
+    print(json.dumps(search(parser.parse_args())))
 
+
+def search(given: argparse.Namespace) -> dict[str, Any]:
+    """Return what was found and held, or the refusal of the budget."""
     from medvit.errors import InputError
     from medvit.inference.nodules import NoduleSettings, detect_nodules
     from medvit.inference.tile_search import SearchMeans
@@ -27,7 +31,7 @@ def main() -> None:
     from medvit.models.weights import load_model
     from medvit.registry.registry import ModelVersion
     from medvit.tiles.budget import parse_bytes
-    from medvit.tiles.resident import resident_bytes
+    from medvit.tiles.resident import MIB, resident_bytes
     from pipelines.scanning.budget import plan_search
     from pipelines.scanning.detectors import Detector
     from pipelines.scanning.limits import Limits
@@ -49,28 +53,21 @@ def main() -> None:
             costs=given.scratch / "costs",
         )
     except InputError as error:
-        print(json.dumps({"message": error.message, "hint": error.hint}))
-        return
+        return {"message": error.message, "hint": error.hint}
     held_mb = resident_bytes() / MIB
     pyramid = open_pyramid(source, scratch=scratch, slab_bytes=plan.pyramid_slab_bytes)
     means = SearchMeans(plan.readers, plan.read_ahead, plan.tile_batch, plan.blend_slab_bytes)
     found = detect_nodules(pyramid, module, settings=settings, means=means)
-    print(
-        json.dumps(
-            {
-                "budget_mb": parse_bytes(given.max_ram) / MIB,
-                "held_mb": held_mb,
-                "predicted_mb": plan.predicted_peak_mb,
-                "measured_mb": peak_rss_mb(),
-                "tiles": found.tiles,
-                "nodules": [
-                    [*n.centre_lps_mm, n.diameter_mm, n.probability] for n in found.nodules
-                ],
-                "readers": plan.readers,
-                "slab_mb": plan.pyramid_slab_bytes / MIB,
-            }
-        )
-    )
+    return {
+        "budget_mb": parse_bytes(given.max_ram) / MIB,
+        "held_mb": held_mb,
+        "predicted_mb": plan.predicted_peak_mb,
+        "measured_mb": peak_rss_mb(),
+        "tiles": found.tiles,
+        "nodules": [[*n.centre_lps_mm, n.diameter_mm, n.probability] for n in found.nodules],
+        "readers": plan.readers,
+        "slab_mb": plan.pyramid_slab_bytes / MIB,
+    }
 
 
 if __name__ == "__main__":

@@ -80,6 +80,7 @@ def test_the_threshold_of_a_class_moves_by_keys_and_the_figures_with_it(
     slider.press("ArrowLeft")
     slider.press("ArrowLeft")
     page.get_by_text("from 0.125: finds 100.0% of 4 images of hole, 60.0% of what it").wait_for()
+    assert page.get_by_text("from 0.875").count() == page.get_by_text("from 0.500").count() == 0
 
 
 def test_a_scan_is_started_and_watched_and_its_cases_are_in_the_worklist(

@@ -99,6 +99,7 @@ def test_other_machines_come_in_by_a_provider_or_when_told(host: str) -> None:
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "127.8.8.8", "::1", "localhost"])
 def test_this_machine_needs_no_provider(host: str) -> None:
+    assert is_loopback(host)
     require_provider(host, None, anybody=False)
 
 

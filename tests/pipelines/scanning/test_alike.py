@@ -9,30 +9,19 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from torch import nn
 
 from medvit.data.neighbours import NeighbourIndex, index_file
 from medvit.findings.finding import CaseResult
 from medvit.io.case import Case
-from medvit.models.card import Architecture, ModelCard
-from medvit.registry.registry import ModelVersion
 from pipelines.scanning import alike
 from pipelines.scanning.alike import keep_looks
 from pipelines.scanning.detectors import Detector
 from pipelines.scanning.journal import Entry
-
-CARD = ModelCard(
-    name="net",
-    version="1",
-    task="defect",
-    architecture=Architecture(builder="defect_classifier"),
-    classes=("a", "b"),
-)
+from tests.make.detectors import detector_of_images
 
 
 def detector(sha256: str = "a" * 64) -> Detector:
-    version = ModelVersion("net", "1", "defect", Path(), sha256, production=True, metrics={})
-    return Detector(version, nn.Identity(), CARD, None)
+    return detector_of_images(sha256)
 
 
 def entry(case_id: str, *features: float) -> Entry:

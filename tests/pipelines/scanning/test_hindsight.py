@@ -10,12 +10,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-from torch import nn
 
 from medvit.findings.finding import CaseResult
 from medvit.io.case import Case
-from medvit.models.card import Architecture, ModelCard
-from medvit.registry.registry import ModelVersion
 from medvit.store.rows import Decision
 from medvit.store.store import Store
 from medvit.trust import drift
@@ -23,14 +20,7 @@ from medvit.trust.ood import KnownLooks
 from pipelines.scanning.detectors import Detector
 from pipelines.scanning.hindsight import doubt_of, look_back, notes_of
 from pipelines.scanning.journal import Entry
-
-CARD = ModelCard(
-    name="net",
-    version="1",
-    task="defect",
-    architecture=Architecture(builder="defect_classifier"),
-    classes=("a", "b"),
-)
+from tests.make.detectors import detector_of_images
 
 
 @pytest.fixture(autouse=True)
@@ -48,8 +38,7 @@ def detector() -> Detector:
     rng = np.random.default_rng(0)
     x = rng.normal(size=(100, 5))
     looks = KnownLooks.of(x, np.arange(100) % 2, rng.normal(size=(80, 5)))
-    version = ModelVersion("net", "1", "defect", Path(), "", production=True, metrics={})
-    return Detector(version, nn.Identity(), CARD, looks)
+    return detector_of_images(looks=looks)
 
 
 def entries(
