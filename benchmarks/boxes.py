@@ -283,7 +283,7 @@ def scored(rival: Rival, splits: BoxSplits, ours: Row, *, epochs: float) -> Row:
 
 
 def claims_of(rows: Sequence[Row]) -> list[Claim]:
-    """Return mean and spread over folds and seeds."""
+    """Return mean and spread over folds and seeds, and the mean of each class."""
     value, rival = ([row.map50 for row in rows if row.who == who] for who in ("medvit", "RT-DETR"))
     name = f"NEU-DET mAP50, group-disjoint, mean of {len(value)} trainings"
     spread = float(np.std(value))
@@ -299,7 +299,17 @@ def claims_of(rows: Sequence[Row]) -> list[Claim]:
             None,
             larger_is_better=False,
         ),
+        *(_class_claim(rows, label) for label in rows[0].per_class),
     ]
+
+
+def _class_claim(rows: Sequence[Row], label: str) -> Claim:
+    value, rival = (
+        [row.per_class[label] or 0.0 for row in rows if row.who == who]
+        for who in ("medvit", "RT-DETR")
+    )
+    other = round(float(np.mean(rival)), 4) if rival else None
+    return Claim(f"AP50 of {label}", round(float(np.mean(value)), 4), "AP50", RIVAL, other, None)
 
 
 def arguments(words: Sequence[str] | None) -> argparse.Namespace:
@@ -321,7 +331,8 @@ def arguments(words: Sequence[str] | None) -> argparse.Namespace:
 def main(words: Sequence[str] | None = None) -> None:
     given = arguments(words)
     logging.basicConfig(level=logging.ERROR)
-    name = f"{given.backbone}-{given.weights}-{given.side_px}px-{given.epochs}-{given.images}"
+    weights = "-".join(Path(given.weights).parts[-2:])
+    name = f"{given.backbone}-{weights}-{given.side_px}px-{given.epochs}-{given.images}"
     folder = given.work / name
     folder.mkdir(parents=True, exist_ok=True)
     book, workspace = Book(folder / "rows.jsonl"), Workspace(folder / "workspace")

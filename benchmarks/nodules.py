@@ -121,7 +121,9 @@ def search(name: str, *, models: Sequence[str]) -> dict[str, Any]:
     }
 
 
-def searched(names: Sequence[str], models: Sequence[str], work: Path) -> dict[str, dict[str, Any]]:
+def searched(
+    names: Sequence[str], models: Sequence[str], work: Path, *, workers: int
+) -> dict[str, dict[str, Any]]:
     """Return every trial with its marks; those of an earlier run are taken from `work`."""
     work.mkdir(parents=True, exist_ok=True)
     journal = work / "trials.jsonl"
@@ -131,7 +133,7 @@ def searched(names: Sequence[str], models: Sequence[str], work: Path) -> dict[st
     todo = [name for name in names if name not in done]
     spawned = get_context("spawn")
     with (
-        ProcessPoolExecutor(os.cpu_count(), mp_context=spawned) as pool,
+        ProcessPoolExecutor(workers, mp_context=spawned) as pool,
         journal.open("a", encoding="utf-8") as file,
     ):
         rows = pool.map(partial(search, models=models), todo)
@@ -215,6 +217,7 @@ def main() -> None:
     parser.add_argument("--model", default="nodule-swin3d")
     parser.add_argument("--baseline", help="a registered convolutional detector")
     parser.add_argument("--work", type=Path, default=Path("medvit-workspace/bench-nodules"))
+    parser.add_argument("--workers", type=int, default=os.cpu_count(), help="scans at a time")
     given = parser.parse_args()
     hosts = [name for name, host in HOSTS.items() if (SCANS / host.folder).is_dir()]
     sets = {
@@ -226,7 +229,8 @@ def main() -> None:
     models = [given.model, *([given.baseline] if given.baseline else []), BLOBS]
     rival = given.baseline or BLOBS
     claims, tables = [], {}
-    found = searched([name for names in sets.values() for name in names], models, given.work)
+    wanted = [name for names in sets.values() for name in names]
+    found = searched(wanted, models, given.work, workers=given.workers)
     for title, names in sets.items():
         if not names:
             continue

@@ -1,22 +1,23 @@
-"""NEU surface classes, groups apart: pretraining without labels, then all, 10, 5 or 1 a class.
+"""Surface classes, groups apart: pretraining without labels, then all, 10, 5 or 1 label a class.
 
-Pretrains on the images of dev_train (their labels go into the probe of neighbours, never into
-the loss), then learns from all labels or the ten given draws, and is asked for the images of
-dev_val, which pretraining never saw, less those of the supports' groups. LBP with grey and
-gradient histograms is measured beside it, on the same images and in the same ways, an RBF
-kernel besides; the best of these counts. Everything resumes: the pretraining by itself,
-figures by cell. No image is copied anywhere.
+For each fold: pretrains on the images of the other folds (labels go into the probe of
+neighbours and into the report, never into the loss), then learns from all labels or the ten
+given draws, and is asked for the images of the fold, which pretraining never saw, less those of
+the supports' groups. LBP with grey and gradient histograms is measured beside it, on the same
+images and in the same ways, an RBF kernel besides; the best of these counts. Everything resumes:
+the pretraining by itself, figures by cell. No image is copied anywhere.
+
+    python benchmarks/surfaces.py --set neu --minutes 4
+    python benchmarks/surfaces.py --set neu --folds 0 --minutes 12 --backbone vit_tiny_stem
+    python benchmarks/surfaces.py --set xsdd --minutes 4 --report
 """
 
 from __future__ import annotations
 
 import argparse
-import csv
 import hashlib
 import json
 import logging
-import time
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -25,15 +26,18 @@ import torch
 from claims import RESULTS, Claim, write_claims
 from defects import describe, fit_kernel
 from numpy.typing import NDArray
+from surface_sets import SurfaceSet, read_set
 from torch import Tensor
 
 from medvit.data.manifest import ManifestRow, write_manifest
-from medvit.data.surface import load_grey_images
 from medvit.errors import ModelError
-from medvit.learn.pretraining.payoff import linear_probe, probe_accuracies, share_right
+from medvit.learn.noise.cross_validation import FOLDS
+from medvit.learn.pretraining.payoff import linear_probe
 from medvit.learn.pretraining.readout import texture_features
 from medvit.learn.pretraining.spread_labels import spread_labels
 from medvit.learn.pretraining.watch import grid_means
+from medvit.learn.tuning.prototype import cosine_head
+from medvit.metrics.classification import score_classification
 from medvit.models.backbone import Backbone2d
 from medvit.models.weights import load_model
 from medvit.registry.registry import find_model
@@ -44,83 +48,48 @@ from pipelines.pretrain_image_config import PretrainConfig
 from pipelines.pretrain_images import seconds_per_epoch
 
 PROJECT = Path(__file__).resolve().parents[1]
-STORED_PX = 128
 BUDGETS = (0, 10, 5, 1)  # 0: all labels
 DRAWS = 10
-HEADLINE = "both, spread"
-"""The way that is claimed wherever labels are few; with all labels it is `both, linear`.
-
-`texture` is mean and sd of all maps of the pretrained backbone, `both` has LBP beside it.
-"""
-TARGETS = {0: 99.5, 10: 98.0, 5: 96.0, 1: 90.0}
-PROBE = {0: 98.9, 10: 92.2, 5: 90.1, 1: 80.9}
-"""Ten minutes of SimCLR on a CNN of 3 M parameters at 96 px, two idle cores; not run here."""
+TARGETS = {"neu": {0: 99.5, 10: 98.0, 5: 96.0, 1: 90.0}, "xsdd": {0: 97.0}, "elpv": {0: 80.0}}
+PROBE = {"neu": {0: 98.9, 10: 92.2, 5: 90.1, 1: 80.9}}
+"""Ten minutes of SimCLR on a CNN of 3 M parameters at 96 px, fold 0, two cores; not run here."""
+UNITS = {"accuracy": "%", "macro_f1": "% macro F1", "balanced_accuracy": "% balanced"}
+LBP = "LBP"
 
 
-@dataclass(frozen=True, slots=True)
-class Neu:
-    """The development part of NEU.
+def headline(budget: int) -> str:
+    """Return the way that is claimed.
 
-    Attributes:
-        names: Of all images.
-        images: Grey (n, 128, 128), uint8.
-        labels: Class indices (n,).
-        groups: What each was cut from.
-        train: Places of dev_train.
-        val: Places of dev_val.
-        draws: Places of the supports, by `K-shot/seedS`.
+    `texture` is mean and sd of all maps of the pretrained backbone, `both` has LBP beside it.
     """
-
-    names: list[str]
-    images: NDArray[np.uint8]
-    labels: Tensor
-    groups: list[str]
-    train: list[int]
-    val: list[int]
-    draws: dict[str, list[int]]
+    return "both, spread" if budget else "both, linear"
 
 
-def read_neu(root: Path) -> Neu:
-    """Read images, groups and the given splits."""
-    with (root / "neu-det-dev.csv").open(encoding="utf-8") as stream:
-        rows = list(csv.DictReader(stream))
-    names = [row["image"] for row in rows]
-    place = {name: index for index, name in enumerate(names)}
-    classes = sorted({row["class"] for row in rows})
-    files = [f"{name}.jpg" for name in names]
-    images = load_grey_images(root / "images", files, side_px=STORED_PX)
-    train, val = (
-        [place[name] for name in (root / "splits" / f"{part}.txt").read_text().split()]
-        for part in ("dev_train", "dev_val")
-    )
-    given = json.loads((root / "splits/fewshot.json").read_text())
-    draws = {key: [place[name] for name in chosen] for key, chosen in given.items()}
-    labels = torch.tensor([classes.index(row["class"]) for row in rows])
-    return Neu(names, images, labels, [row["group"] for row in rows], train, val, draws)
-
-
-def write_neu_manifest(neu: Neu, file: Path) -> None:
-    """Write dev_train as split train and dev_val as split val."""
-    split = {**dict.fromkeys(neu.train, "train"), **dict.fromkeys(neu.val, "val")}
+def write_fold(data: SurfaceSet, fold: int, file: Path) -> None:
+    """Write a fold as split val, all others as split train."""
     rows = [
-        ManifestRow(f"{name}.jpg", f"class{int(neu.labels[at])}", split.get(at, ""), neu.groups[at])
-        for at, name in enumerate(neu.names)
+        ManifestRow(path, data.classes[int(label)], "val" if own == fold else "train", group)
+        for path, label, own, group in zip(
+            data.paths, data.labels, data.folds, data.groups, strict=True
+        )
     ]
     file.parent.mkdir(parents=True, exist_ok=True)
     write_manifest(file, rows)
 
 
-def settings_of(given: argparse.Namespace, manifest: Path, *, epochs: int) -> PretrainConfig:
+def settings_of(
+    given: argparse.Namespace, data: SurfaceSet, manifest: Path, *, fold: int, epochs: int
+) -> PretrainConfig:
     """Return the config of the pretraining."""
     return check_config(
         PretrainConfig,
         {
             "data": {
                 "manifest": str(manifest),
-                "root": str(given.root / "images"),
-                "side_px": STORED_PX,
+                "root": str(data.root),
+                "side_px": given.stored,
             },
-            "model": {"name": model_name(given), "backbone": given.backbone},
+            "model": {"name": model_name(given, fold), "backbone": given.backbone},
             "train": {
                 "epochs": epochs,
                 "max_minutes": 1.5 * given.minutes,
@@ -142,144 +111,209 @@ def settings_of(given: argparse.Namespace, manifest: Path, *, epochs: int) -> Pr
                 "contrast": given.contrast,
                 "rotate": True,
             },
+            "report": {"draws": 5, "side_px": given.look} if given.report and not fold else None,
         },
         name="surfaces",
     )
 
 
-def model_name(given: argparse.Namespace) -> str:
-    """Return the name a backbone is registered under: what it was trained with."""
-    rest = {key: value for key, value in vars(given).items() if key not in ("root", "workspace")}
+def recipe_name(given: argparse.Namespace) -> str:
+    """Return what tells one way of pretraining from another."""
+    apart = ("defects", "workspace", "folds", "report", "set")
+    rest = {key: value for key, value in vars(given).items() if key not in apart}
     digest = hashlib.sha256(json.dumps(rest, sort_keys=True).encode()).hexdigest()[:6]
-    words = ["neu", given.backbone, given.method, f"{given.minutes:g}min", digest]
+    words = [given.set, given.backbone, given.method, f"{given.minutes:g}min", digest]
     return "-".join(words).replace("_", "-")
 
 
-def pretrained(given: argparse.Namespace, neu: Neu) -> tuple[Backbone2d, dict[str, Any]]:
+def model_name(given: argparse.Namespace, fold: int) -> str:
+    """Return the name that the backbone of a fold is registered under."""
+    return f"{recipe_name(given)}-fold{fold}"
+
+
+def pretrained(
+    given: argparse.Namespace, data: SurfaceSet, fold: int
+) -> tuple[Backbone2d, dict[str, Any]]:
     """Return the pretrained backbone and the metrics of its card; trains it if there is none."""
-    workspace, name = Workspace(given.workspace), model_name(given)
+    workspace, name = Workspace(given.workspace), model_name(given, fold)
     try:
         version = find_model(name, models=workspace.models)
     except ModelError:
-        manifest = given.workspace / "surfaces" / "neu.csv"
-        write_neu_manifest(neu, manifest)
-        pretrain.run(_planned(given, manifest), workspace)
+        manifest = given.workspace / "surfaces" / f"{data.name}-fold{fold}.csv"
+        write_fold(data, fold, manifest)
+        epochs = _planned_epochs(given, data, manifest)
+        pretrain.run(settings_of(given, data, manifest, fold=fold, epochs=epochs), workspace)
         version = find_model(name, models=workspace.models)
     module, card = load_model(version.folder)
     assert isinstance(module, Backbone2d)
     return module, card.metrics
 
 
-def _planned(given: argparse.Namespace, manifest: Path) -> PretrainConfig:
-    """Return the config whose epochs fill the minutes, as measured when it was first asked for."""
-    plan = manifest.with_name(f"{model_name(given)}.json")
+def _planned_epochs(given: argparse.Namespace, data: SurfaceSet, manifest: Path) -> int:
+    """Return how many epochs fill the minutes, as measured when it was first asked for."""
+    plan = manifest.with_name(f"{recipe_name(given)}.json")
     if plan.is_file():
-        epochs = int(json.loads(plan.read_text(encoding="utf-8"))["epochs"])
-        return settings_of(given, manifest, epochs=epochs)
-    seconds = seconds_per_epoch(settings_of(given, manifest, epochs=1))
+        return int(json.loads(plan.read_text(encoding="utf-8"))["epochs"])
+    seconds = seconds_per_epoch(settings_of(given, data, manifest, fold=1, epochs=1))
     epochs = max(2, round(60 * given.minutes / seconds))
     plan.write_text(json.dumps({"epochs": epochs, "seconds_per_epoch": seconds}), "utf-8")
     logging.getLogger(__name__).info("%.1f s an epoch: %d epochs", seconds, epochs)
-    return settings_of(given, manifest, epochs=epochs)
+    return epochs
 
 
-def asked(neu: Neu, support: list[int]) -> list[int]:
-    """Return the images of dev_val of groups that no support has."""
-    taken = {neu.groups[place] for place in support}
-    return [place for place in neu.val if neu.groups[place] not in taken]
+def features_of(
+    given: argparse.Namespace, data: SurfaceSet, backbone: Backbone2d, fold: int
+) -> dict[str, Tensor]:
+    """Return features (n, d) by name, each block less its mean, by its sd over what is learnt."""
+    known = data.learnt_from(fold)
+
+    def standardised(features: Tensor) -> Tensor:
+        own = features[known].float()
+        sd = own.std(dim=0).clamp(min=1e-6)
+        scaled: Tensor = (features.float() - own.mean(dim=0)) / (sd * features.shape[1] ** 0.5)
+        return scaled
+
+    found = {
+        "texture": standardised(texture_features(backbone, data.images, side_px=given.look)),
+        "last map": standardised(grid_means(backbone, data.images, side_px=given.look)),
+        LBP: standardised(torch.from_numpy(np.stack([describe(i) for i in data.images]))),
+    }
+    return {**found, "both": torch.cat([found["texture"], found[LBP]], dim=1)}
 
 
-def standardised(features: Tensor, neu: Neu) -> Tensor:
-    """Return features less their mean, by their sd over dev_train, and of length about 1."""
-    known = features[neu.train].float()
-    sd = known.std(dim=0).clamp(min=1e-6)
-    scaled: Tensor = (features.float() - known.mean(dim=0)) / (sd * features.shape[1] ** 0.5)
-    return scaled
+def figure_of(data: SurfaceSet, query: list[int], guess: NDArray[np.intp]) -> float:
+    """Return the figure that a set is judged by."""
+    truth = [data.classes[index] for index in data.labels[query].tolist()]
+    told = [data.classes[index] for index in guess.tolist()]
+    return float(score_classification(truth, told, classes=data.classes)[data.figure])
 
 
-def learned(features: dict[str, Tensor], neu: Neu, support: list[int]) -> dict[str, float]:
-    """Return the accuracy of each way of learning from a support, by features and way."""
-    query = asked(neu, support)
-    labels, truth = neu.labels[support], neu.labels[query]
-    pool = sorted({*neu.train, *support})
+def learned(
+    data: SurfaceSet, fold: int, support: list[int], features: dict[str, Tensor]
+) -> dict[str, float]:
+    """Return the figure of each way of learning from a support, by features and way."""
+    query = data.asked_for(fold, support)
+    labels, classes = data.labels[support], len(data.classes)
+    pool = sorted({*data.learnt_from(fold), *support})
+    at = torch.tensor([pool.index(place) for place in support])
+    penalty = 1e-2 if len(support) < 20 * classes else 1e-3
     found: dict[str, float] = {}
     for name, scaled in features.items():
-        centre = torch.zeros(scaled.shape[1])
-        right = probe_accuracies(scaled[support], labels, scaled[query], truth, mean=centre)
-        at = torch.tensor([pool.index(place) for place in support])
-        guessed = spread_labels(scaled[pool], at, labels, classes=6)
-        probe = linear_probe(scaled[pool], guessed, classes=6, penalty=1e-2)
-        right["spread"] = share_right(probe(scaled[query]), truth)
-        found |= {f"{name}, {way}": value for way, value in right.items()}
-    return found
+        near = cosine_head(scaled[support], labels, names=data.classes)
+        guessed = spread_labels(scaled[pool], at, labels, classes=classes)
+        told = {
+            "prototypes": near(scaled[query]),
+            "linear": _balanced(data, labels)
+            + linear_probe(scaled[support], labels, classes=classes, penalty=penalty)(
+                scaled[query]
+            ),
+            "spread": _balanced(data, guessed)
+            + linear_probe(scaled[pool], guessed, classes=classes, penalty=1e-2)(scaled[query]),
+        }
+        for way, logits in told.items():
+            guess = logits.detach().argmax(dim=1).numpy()
+            found[f"{name}, {way}"] = figure_of(data, query, guess)
+    rule = fit_kernel(
+        features[LBP][support].double().numpy() * features[LBP].shape[1] ** 0.5,
+        labels.numpy(),
+        gamma=0.3,
+        ridge=1e-2,
+    )
+    asked = features[LBP][query].double().numpy() * features[LBP].shape[1] ** 0.5
+    return {**found, f"{LBP}, kernel": figure_of(data, query, rule.predict(asked))}
 
 
-def lbp_accuracy(features: NDArray[np.float64], neu: Neu, support: list[int]) -> float:
-    """Return the accuracy of an RBF kernel classifier of the rival's features."""
-    query, labels = asked(neu, support), neu.labels.numpy()
-    known = features[neu.train]
-    scaled = (features - known.mean(0)) / (known.std(0) + 1e-9)
-    rule = fit_kernel(scaled[support], labels[support], gamma=0.3, ridge=1e-2)
-    return float((rule.predict(scaled[query]) == labels[query]).mean())
+def _balanced(data: SurfaceSet, labels: Tensor) -> Tensor:
+    """Return what logits gain (k,) where classes weigh the same: minus the log of their shares."""
+    if data.figure != "balanced_accuracy":
+        return torch.zeros(len(data.classes))
+    return -(labels.bincount(minlength=len(data.classes)) / len(labels)).log()
 
 
-def score_cells(
-    given: argparse.Namespace, neu: Neu, features: dict[str, Tensor], lbp: NDArray[np.float64]
-) -> list[dict[str, Any]]:
-    """Return a row for each number of labels and draw; those that are on file are not redone."""
-    file = given.workspace / "surfaces" / f"{model_name(given)}-cells.json"
+def cells_of(
+    given: argparse.Namespace, data: SurfaceSet, fold: int
+) -> tuple[list[dict[str, Any]], dict[str, Any]]:
+    """Return a row for each number of labels and draw, and the metrics of the pretraining.
+
+    Rows that are on file are not redone.
+    """
+    backbone, metrics = pretrained(given, data, fold)
+    file = given.workspace / "surfaces" / f"{model_name(given, fold)}-cells.json"
     rows: list[dict[str, Any]] = json.loads(file.read_text()) if file.is_file() else []
     done = {(row["labels"], row["draw"]) for row in rows}
-    for budget in BUDGETS:
-        for draw in range(DRAWS if budget else 1):
-            if (budget, draw) in done:
-                continue
-            support = neu.draws[f"{budget}-shot/seed{draw}"] if budget else neu.train
-            right = learned(features, neu, support)
-            right["LBP, kernel"] = lbp_accuracy(lbp, neu, support)
-            rows.append(
-                {"labels": budget, "draw": draw, "asked": len(asked(neu, support)), **right}
-            )
-            file.write_text(json.dumps(rows), encoding="utf-8")
-    return rows
+    budgets = BUDGETS if data.draws else (0,)
+    wanted = [(budget, draw) for budget in budgets for draw in range(DRAWS if budget else 1)]
+    if done >= {*wanted}:
+        return rows, metrics
+    features = features_of(given, data, backbone, fold)
+    for budget, draw in wanted:
+        if (budget, draw) in done:
+            continue
+        given_draw = data.draws[f"{budget}-shot/seed{draw}"] if budget else []
+        support = given_draw or data.learnt_from(fold)
+        row = {"labels": budget, "draw": draw, "asked": len(data.asked_for(fold, support))}
+        rows.append({**row, **learned(data, fold, support, features)})
+        file.write_text(json.dumps(rows), encoding="utf-8")
+    return rows, metrics
 
 
-def summary(rows: list[dict[str, Any]]) -> dict[str, dict[str, tuple[float, float]]]:
-    """Return mean and sd in percent by number of labels and way."""
-    found: dict[str, dict[str, tuple[float, float]]] = {}
-    for budget in BUDGETS:
-        own = [row for row in rows if row["labels"] == budget]
-        ways = [way for way in own[0] if way not in ("labels", "draw", "asked")]
+def summary(folds: dict[int, list[dict[str, Any]]]) -> dict[str, dict[str, dict[str, Any]]]:
+    """Return by number of labels and way: mean, sd over folds and draws, and the mean by fold."""
+    found: dict[str, dict[str, dict[str, Any]]] = {}
+    first = next(iter(folds.values()))
+    ways = [way for way in first[0] if way not in ("labels", "draw", "asked")]
+    for budget in dict.fromkeys(row["labels"] for row in first):
+        own = {fold: [r for r in rows if r["labels"] == budget] for fold, rows in folds.items()}
         found[str(budget or "all")] = {
-            way: (
-                round(100 * float(np.mean([row[way] for row in own])), 2),
-                round(100 * float(np.std([row[way] for row in own])), 2),
-            )
+            way: {
+                "mean": round(100 * float(np.mean([r[way] for rs in own.values() for r in rs])), 2),
+                "sd": round(100 * float(np.std([r[way] for rs in own.values() for r in rs])), 2),
+                "folds": {
+                    str(fold): round(100 * float(np.mean([r[way] for r in rs])), 2)
+                    for fold, rs in own.items()
+                },
+            }
             for way in ways
         }
     return found
 
 
-def claims_of(table: dict[str, dict[str, tuple[float, float]]], name: str) -> list[Claim]:
-    """Return two claims a number of labels: against LBP, and against the probe's figure."""
-    claims = []
-    for budget in BUDGETS:
-        figures = table[str(budget or "all")]
-        way = HEADLINE if budget else "both, linear"
-        value, spread = figures[way]
-        what = f"NEU dev_val, {budget or 'all'} labels a class, {name}: {way} (sd {spread})"
-        lbp = max((way for way in figures if way.startswith("LBP")), key=lambda w: figures[w][0])
-        rival = f"{lbp}, the best of its four ways"
-        claims.append(Claim(what, value, "%", rival, figures[lbp][0], TARGETS[budget]))
-        claims.append(Claim(what, value, "%", "SimCLR probe", PROBE[budget], PROBE[budget]))
+def claims_of(recipe: str, run: dict[str, Any]) -> list[Claim]:
+    """Return a claim for each number of labels, against LBP, and for NEU against the probe too."""
+    name, claims = run["set"], []
+    for labels, figures in run["figures"].items():
+        budget = 0 if labels == "all" else int(labels)
+        way = headline(budget)
+        own = figures[way]
+        folds = ", ".join(f"{value:g}" for value in own["folds"].values())
+        draws = ", ten draws each" if budget else ""
+        what = (
+            f"{name.upper()}, {labels} labels a class, {recipe}: {way}; "
+            f"folds {folds}{draws} (sd {own['sd']:g})"
+        )
+        rivals = {way: figure["mean"] for way, figure in figures.items() if way.startswith(LBP)}
+        best = max(rivals, key=lambda way: rivals[way])
+        target, unit = TARGETS[name].get(budget), run["unit"]
+        rival = f"{best}, the best of its four ways"
+        claims.append(Claim(what, own["mean"], unit, rival, rivals[best], target))
+        if budget in PROBE.get(name, {}) and "0" in own["folds"]:
+            on_same = f"{name.upper()}, {labels} labels a class, {recipe}: {way}, fold 0"
+            probe = PROBE[name][budget]
+            claims.append(Claim(on_same, own["folds"]["0"], unit, "SimCLR probe", probe, probe))
     return claims
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--set", default="neu", choices=sorted(TARGETS))
+    parser.add_argument("--folds", type=int, nargs="+", default=[*range(FOLDS)])
+    parser.add_argument("--report", action="store_true", help="did it pay? On the first fold")
     parser.add_argument("--backbone", default="cnn_small")
     parser.add_argument("--method", default="simclr")
-    parser.add_argument("--minutes", type=float, default=10.0)
+    parser.add_argument("--minutes", type=float, default=10.0, help="of pretraining, a fold")
+    parser.add_argument("--stored", type=int, default=128, help="side of an image in memory")
     parser.add_argument("--side", type=int, default=96, help="of a view, in pixels")
     parser.add_argument("--look", type=int, default=112, help="side of an image when asked for")
     parser.add_argument("--batch", type=int, default=128)
@@ -290,30 +324,24 @@ def main() -> None:
     parser.add_argument("--keep-share", type=float, default=1.0)
     parser.add_argument("--precision", default="bf16-mixed")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--root", type=Path, default=PROJECT.parent / "shared/data/defects/neu-det")
+    parser.add_argument("--defects", type=Path, default=PROJECT.parent / "shared/data/defects")
     parser.add_argument("--workspace", type=Path, default=PROJECT / "medvit-workspace")
     given = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(message)s")
-    started = time.process_time()
-    neu = read_neu(given.root)
-    backbone, metrics = pretrained(given, neu)
-    features = {
-        "texture": texture_features(backbone, neu.images, side_px=given.look),
-        "last map": grid_means(backbone, neu.images, side_px=given.look),
-    }
-    lbp = np.stack([describe(image) for image in neu.images])
-    features["LBP"] = torch.from_numpy(lbp)
-    features = {name: standardised(own, neu) for name, own in features.items()}
-    features["both"] = torch.cat([features["texture"], features["LBP"]], dim=1)
-    table = summary(score_cells(given, neu, features, lbp))
+    data = read_set(given.set, given.defects, side_px=given.stored)
+    rows, metrics = {}, {}
+    for fold in given.folds:
+        rows[fold], metrics[fold] = cells_of(given, data, fold)
     file = RESULTS / "surfaces.json"
     runs = json.loads(file.read_text(encoding="utf-8"))["runs"] if file.is_file() else {}
-    runs[model_name(given)] = {"figures": table, "pretraining": metrics}
-    claims = claims_of(table, model_name(given))
-    seconds = round(time.process_time() - started)
-    write_claims(
-        "surfaces", claims, runs=runs, cpu_seconds=seconds, threads=torch.get_num_threads()
-    )
+    runs[recipe_name(given)] = {
+        "set": given.set,
+        "unit": UNITS[data.figure],
+        "figures": summary(rows),
+        "pretraining": metrics,
+    }
+    claims = [claim for name, run in runs.items() for claim in claims_of(name, run)]
+    write_claims("surfaces", claims, runs=runs)
 
 
 if __name__ == "__main__":
