@@ -1,6 +1,6 @@
 """Scan folders: path -> cases -> findings -> journal, store, tables and report.
 
-Each finished case is on the disk before the next one starts, so a scan that was
+Each finished case is in the journal before the next one starts, so a scan that was
 killed goes on where it stopped. A case that cannot be read is a row like any
 other. A fault of medvit itself on one case is recorded as `internal_error`, its
 traceback goes to `errors.log` in the run folder, the other cases go on, and the
@@ -55,6 +55,7 @@ from pipelines.scanning.journal import Entry, Journal, case_key, exclusive, tile
 from pipelines.scanning.limits import Limits
 from pipelines.scanning.live import LiveFile
 from pipelines.scanning.one_case import CaseDone, is_internal_error, not_reached
+from pipelines.scanning.result_buffer import ResultBuffer
 from pipelines.scanning.sources import Sources, find_cases
 from pipelines.scanning.summary import ScanSummary
 from pipelines.scanning.workbench import Workbench
@@ -216,10 +217,10 @@ def _limits(settings: ScanSettings) -> Limits:
 
 
 def _scan_cases(scan: _Scan, store: Store, progress: Progress) -> None:
-    journal = Journal(scan.settings.out)
+    journal, results = Journal(scan.settings.out), ResultBuffer(store, scan.run_id)
 
     def keep(number: int, done: CaseDone) -> None:
-        store.save_result(scan.run_id, done.entry.result)
+        results.add(done.entry.result)
         scan.by_number[number] = done
         if scan.arrivals is not None:
             scan.arrivals.done.append(done)
@@ -249,6 +250,7 @@ def _scan_cases(scan: _Scan, store: Store, progress: Progress) -> None:
             keep(turn.number, done)
     finally:
         live.close()
+        results.write()
     progress(len(scan.sources.cases), len(scan.sources.cases), "")
 
 

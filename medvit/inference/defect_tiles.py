@@ -18,6 +18,7 @@ from torch import nn
 from medvit.data.duplicates.groups import connected
 from medvit.inference.box_tiles import LARGER, OVERLAP, PlaneTile, plane_tiles
 from medvit.inference.defects import Box, Judgement, judge_image
+from medvit.inference.evidence import FlatGrids
 from medvit.models.weights import ModelCard
 
 LEAST_PROBABILITY = 0.5
@@ -65,13 +66,20 @@ def needs_tiles(card: ModelCard, *, height: int, width: int) -> bool:
     return bool(how.get("sound_class") and largest_px and max(height, width) > LARGER * largest_px)
 
 
-def judge_tiles(pixels: NDArray[np.float32], model: nn.Module, card: ModelCard) -> TiledJudgement:
+def judge_tiles(
+    pixels: NDArray[np.float32],
+    model: nn.Module,
+    card: ModelCard,
+    *,
+    flats: FlatGrids | None = None,
+) -> TiledJudgement:
     """Return the defects of a large image.
 
     Args:
         pixels: Shape (h, w, 3), values 0..1.
         model: A classifier in evaluation mode.
         card: Its card, with `preprocessing.image_px` and `preprocessing.sound_class`.
+        flats: As of `judge_image`.
 
     Raises:
         ModelError: If the model is not an image classifier with these classes.
@@ -83,7 +91,7 @@ def judge_tiles(pixels: NDArray[np.float32], model: nn.Module, card: ModelCard) 
     least = (np.inf, np.empty(0, dtype=np.float32))
     for tile in plane_tiles(height, width, side_px=side_px, overlap_px=overlap_px):
         x0, y0, x1, y1 = tile.box
-        judged = judge_image(pixels[y0:y1, x0:x1], model, card)
+        judged = judge_image(pixels[y0:y1, x0:x1], model, card, flats=flats)
         least = min(least, (judged.probabilities[sound], judged.features), key=itemgetter(0))
         cut = card.thresholds.get(judged.label, LEAST_PROBABILITY)
         if judged.label != sound and judged.box is not None and judged.probability >= cut:

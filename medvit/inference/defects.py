@@ -13,7 +13,7 @@ from torch.nn import functional as F  # noqa: N812
 
 from medvit.data.grey import Channels, prepare_channels
 from medvit.errors import ModelError
-from medvit.inference.evidence import evidence_map
+from medvit.inference.evidence import FlatGrids, evidence_grid, evidence_map
 from medvit.models.heads.classify import DefectClassifier
 from medvit.models.weights import ModelCard
 
@@ -49,13 +49,20 @@ class Judgement:
     features: NDArray[np.float32]
 
 
-def judge_image(pixels: NDArray[np.float32], model: nn.Module, card: ModelCard) -> Judgement:
+def judge_image(
+    pixels: NDArray[np.float32],
+    model: nn.Module,
+    card: ModelCard,
+    *,
+    flats: FlatGrids | None = None,
+) -> Judgement:
     """Return label, probabilities, map and box of an image of any size.
 
     Args:
         pixels: Shape (h, w, 3), values 0..1.
         model: A classifier in evaluation mode.
         card: Its card; classes, `preprocessing.side_px` and `calibration.temperature`.
+        flats: What is kept from image to image, of this model; made anew if not given.
 
     Raises:
         ModelError: If the model is not an image classifier with these classes.
@@ -71,11 +78,12 @@ def judge_image(pixels: NDArray[np.float32], model: nn.Module, card: ModelCard) 
     seen = prepare_channels(pixels, side_px=int(how["side_px"]), channels=channels)
     image = torch.from_numpy(seen)[None].to(next(model.parameters()).device)
     with torch.no_grad():
-        features = model.backbone.encode(model.backbone.embed(image)).mean(dim=(2, 3))
+        grid = evidence_grid(model, image)
+        features = model.backbone.encode_grid(grid).mean(dim=(2, 3))
         logits = model.head(features)[0].double().cpu()
     shares = (logits / float(card.calibration.get("temperature", 1.0))).softmax(dim=0)
     best = int(shares.argmax())
-    evidence = evidence_map(model, image, best).float().cpu().numpy()
+    evidence = evidence_map(model, image, best, grid=grid, flats=flats).float().cpu().numpy()
     heat = heat_of(evidence, height=pixels.shape[0], width=pixels.shape[1])
     label = card.classes[best]
     probabilities = dict(zip(card.classes, shares.tolist(), strict=True))

@@ -75,6 +75,18 @@ class Backbone2d(nn.Module):
         """Return all maps of embedded patches."""
         raise NotImplementedError
 
+    def evidence_grid(self, patches: Tensor) -> Tensor:
+        """Return the grid at which to ask what speaks for a class, of embedded patches.
+
+        Its cells must know their own surroundings only. Where attention follows, those are the
+        patches themselves.
+        """
+        return patches
+
+    def encode_grid(self, grid: Tensor) -> Tensor:
+        """Return the last map of such a grid."""
+        return self.encode(grid)
+
 
 def centre_brightness(x: Tensor, *, contrast_std: float) -> Tensor:
     """Return images (n, c, h, w) less their mean brightness, in units of `contrast_std`.

@@ -88,10 +88,7 @@ def defect_thumbnail(
         msg = f"heat map {heat.shape} does not cover the image {pixels.shape[:2]}"
         raise ValueError(msg)
     plain = _fitted(pixels.clip(0, 1) * 255)
-    warm = np.clip(heat, 0, 1)[..., None]
-    opacity = HEAT_OPACITY * warm
-    colour = HEAT_COLD * (1 - warm) + HEAT_HOT * warm
-    over = _fitted(pixels.clip(0, 1) * 255 * (1 - opacity) + colour * opacity)
+    over = _under_heat(plain, heat)
     if box is not None:
         _draw_box(over, box, scale=over.width / pixels.shape[1])
     pair = Image.new("RGB", (2 * plain.width + GAP_PX, plain.height), PAPER)
@@ -183,6 +180,15 @@ def _fitted(rgb: NDArray[np.float32]) -> Image.Image:
     size = (max(1, round(width * scale)), max(1, round(height * scale)))
     image = Image.fromarray(np.floor(rgb + 0.5).astype(np.uint8))
     return image.resize(size, Image.Resampling.LANCZOS if scale < 1 else Image.Resampling.BICUBIC)
+
+
+def _under_heat(plain: Image.Image, heat: NDArray[np.float32]) -> Image.Image:
+    small = Image.fromarray(heat).resize(plain.size, Image.Resampling.BILINEAR)
+    warm = np.asarray(small).clip(0, 1)[..., None]
+    opacity = HEAT_OPACITY * warm
+    colour = HEAT_COLD * (1 - warm) + HEAT_HOT * warm
+    mixed = np.asarray(plain, np.float32) * (1 - opacity) + colour * opacity
+    return Image.fromarray(np.floor(mixed + 0.5).astype(np.uint8))
 
 
 def _draw_box(view: Image.Image, box: Box, *, scale: float) -> None:

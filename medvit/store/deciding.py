@@ -67,15 +67,26 @@ def append(
     session.flush()
     case.touched_at = now
     made = to_decision(row)
-    refresh(session, case, [*decisions, made], now=now)
+    findings = queries.latest_findings(session, case)
+    refresh(session, case, [*decisions, made], now=now, findings=findings)
     return made
 
 
 def refresh(
-    session: Session, case: CaseTable, decisions: list[DecisionRow], *, now: datetime
+    session: Session,
+    case: CaseTable,
+    decisions: list[DecisionRow],
+    *,
+    now: datetime,
+    findings: list[Finding],
 ) -> None:
-    """Write the columns and the signal of a case that follow from findings and decisions."""
-    rows = rows_of_findings(case, queries.latest_findings(session, case), decisions)
+    """Write the columns and the signal of a case that follow from findings and decisions.
+
+    Args:
+        decisions: All of the case, oldest first.
+        findings: What its latest run saw.
+    """
+    rows = rows_of_findings(case, findings, decisions)
     whole = fold(by_subject(decisions).get(None, []))
     case.n_findings = len(rows)
     case.n_reviewed = sum(row.state != "new" for row in rows)
@@ -87,7 +98,8 @@ def refresh(
     case.decided_by = whole.decided_by
     case.decided_at = whole.decided_at
     case.version = whole.version
-    _refresh_disagreement(session, case.case_id, decisions, now=now)
+    if decisions:
+        _refresh_disagreement(session, case.case_id, decisions, now=now)
 
 
 def rows_of_findings(

@@ -6,12 +6,12 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 from typing import Any, Literal
 
-from sqlalchemy import ColumnElement, Select, and_, delete, func, not_, or_, select
+from sqlalchemy import ColumnElement, Select, and_, func, not_, or_, select
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
 from medvit.findings.finding import Finding
-from medvit.store.convert import finding_values, to_decision, to_finding
+from medvit.store.convert import to_decision, to_finding
 from medvit.store.rows import CaseFilter, DecisionRow, Queue, SignalName
 from medvit.store.tables import (
     Base,
@@ -186,12 +186,28 @@ def _free_for(reader: str, now: datetime) -> list[ColumnElement[bool]]:
 
 def latest_findings(session: Session, case: CaseTable) -> list[Finding]:
     """Return the findings that the latest run of a case saw."""
+    return latest_findings_of(session, [case]).get(case.case_id, [])
+
+
+def latest_findings_of(session: Session, cases: Iterable[CaseTable]) -> dict[str, list[Finding]]:
+    """Return the findings that the latest run of each case saw, by case."""
+    by_id = {case.case_id: case for case in cases}
     query = (
         select(FindingTable)
         .join(RunFindingTable, RunFindingTable.finding_id == FindingTable.finding_id)
-        .where(RunFindingTable.run_id == case.run_id, RunFindingTable.case_id == case.case_id)
+        .join(
+            CaseTable,
+            and_(
+                CaseTable.case_id == RunFindingTable.case_id,
+                CaseTable.run_id == RunFindingTable.run_id,
+            ),
+        )
+        .where(RunFindingTable.case_id.in_(list(by_id)))
     )
-    return [to_finding(row, case) for row in session.scalars(query)]
+    found: dict[str, list[Finding]] = {}
+    for row in session.scalars(query):
+        found.setdefault(row.case_id, []).append(to_finding(row, by_id[row.case_id]))
+    return found
 
 
 def decisions_of(session: Session, case_id: str) -> list[DecisionRow]:
@@ -200,42 +216,13 @@ def decisions_of(session: Session, case_id: str) -> list[DecisionRow]:
     return [to_decision(row) for row in session.scalars(query.order_by(DecisionTable.id))]
 
 
-def put_case(session: Session, values: dict[str, Any]) -> None:
-    """Insert a case or replace what an earlier or the same run said of it."""
-    insert = insert_into(session, CaseTable).values(
-        **values,
-        n_findings=0,
-        n_reviewed=0,
-        top_probability=-1.0,
-        review="none",
-        state="new",
-        label_now=values["label"],
-        decided_by="",
-        version=0,
-    )
-    changed = {name: insert.excluded[name] for name in values if name != "case_id"}
-    session.execute(
-        insert.on_conflict_do_update(
-            index_elements=[CaseTable.case_id],
-            set_=changed,
-            where=CaseTable.run_id <= insert.excluded.run_id,
-        )
-    )
-
-
-def put_findings(session: Session, case_id: str, run_id: int, findings: Iterable[Finding]) -> None:
-    """Insert the findings that are not there yet and note which run saw them."""
-    rows = [finding_values(finding) for finding in findings]
-    seen = [{"run_id": run_id, "finding_id": row["finding_id"], "case_id": case_id} for row in rows]
-    session.execute(
-        delete(RunFindingTable).where(
-            RunFindingTable.run_id == run_id, RunFindingTable.case_id == case_id
-        )
-    )
-    for start in range(0, len(rows), ROWS_AT_ONCE):
-        for table, values in ((FindingTable, rows), (RunFindingTable, seen)):
-            insert = insert_into(session, table).values(values[start : start + ROWS_AT_ONCE])
-            session.execute(insert.on_conflict_do_nothing())
+def decisions_of_cases(session: Session, case_ids: Iterable[str]) -> dict[str, list[DecisionRow]]:
+    """Return all decisions of some cases by case, oldest first; cases without one are left out."""
+    query = select(DecisionTable).where(DecisionTable.case_id.in_(list(case_ids)))
+    found: dict[str, list[DecisionRow]] = {}
+    for row in session.scalars(query.order_by(DecisionTable.id)):
+        found.setdefault(row.case_id, []).append(to_decision(row))
+    return found
 
 
 def insert_into(session: Session, table: type[Base]) -> Any:

@@ -68,16 +68,14 @@ def of_cases(session: Session, case_ids: Iterable[str]) -> list[CaseSignal]:
     ]
 
 
-def refresh_of_result(session: Session, result: CaseResult, *, now: datetime) -> None:
-    """Write what the newest result says of a case: uncertain, unlike the known ones, or neither."""
-    own: dict[SignalName, CaseSignal | None] = {
-        "uncertainty": uncertainty_of(result),
-        "ood": ood_of(result),
-    }
-    for name, signal in own.items():
-        if signal is None:
-            drop(session, name, result.case.case_id)
-    put(session, [signal for signal in own.values() if signal is not None], now=now)
+def refresh_of_results(session: Session, results: Sequence[CaseResult], *, now: datetime) -> None:
+    """Write what the newest result says of each case: uncertain, unlike the known, or neither."""
+    made = [(uncertainty_of(result), ood_of(result)) for result in results]
+    ids = [result.case.case_id for result in results]
+    names: tuple[SignalName, ...] = ("uncertainty", "ood")
+    told = SignalTable.name.in_(names) & SignalTable.case_id.in_(ids)
+    session.execute(delete(SignalTable).where(told))
+    put(session, [signal for pair in made for signal in pair if signal is not None], now=now)
 
 
 def ood_of(result: CaseResult) -> CaseSignal | None:

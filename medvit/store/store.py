@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 import uuid
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from typing import Any
@@ -14,11 +14,11 @@ from sqlalchemy.orm import Session
 
 from medvit.errors import AccessError
 from medvit.findings.finding import CaseResult
-from medvit.store import audit, claims, progress, queries, signals
+from medvit.store import audit, claims, progress, queries, saving, signals
 from medvit.store.audit import AuditRow, ReaderRow
-from medvit.store.convert import case_values, to_case, to_run
+from medvit.store.convert import to_case, to_run
 from medvit.store.database import Database
-from medvit.store.deciding import append, locked, missing, refresh, rows_of_findings
+from medvit.store.deciding import append, locked, missing, rows_of_findings
 from medvit.store.engine import ConnectionLostError
 from medvit.store.progress import Agreement, ReaderProgress
 from medvit.store.roles import Actor, Deed, Role
@@ -102,17 +102,16 @@ class Store(Database):
         Raises:
             StoreError: If there is no such run.
         """
-        case_id, now = result.case.case_id, self._clock()
-        values = case_values(result, run_id=run_id, scanned_at=now)
+        self.save_results(run_id, [result])
+
+    def save_results(self, run_id: int, results: Sequence[CaseResult]) -> None:
+        """Write cases and their findings in one transaction: all of it, or nothing.
+
+        Raises:
+            StoreError: If there is no such run.
+        """
         with self._write() as session:
-            if session.get(RunTable, run_id) is None:
-                raise missing(str(run_id), what="run")
-            queries.put_case(session, values)
-            queries.put_findings(session, case_id, run_id, result.findings)
-            case = locked(session, case_id)
-            if case.run_id == run_id:
-                signals.refresh_of_result(session, result, now=now)
-            refresh(session, case, queries.decisions_of(session, case_id), now=now)
+            saving.save(session, run_id, results, now=self._clock())
 
     def list_cases(
         self, wanted: CaseFilter | None = None, *, limit: int = 50, offset: int = 0

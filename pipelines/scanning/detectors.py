@@ -10,9 +10,11 @@ import torch
 from torch import nn
 
 from medvit.errors import InputError
+from medvit.inference.evidence import FlatGrids
 from medvit.io.case import Kind
 from medvit.metrics.calibration import PlattScale
 from medvit.metrics.operating_point import chosen_threshold
+from medvit.models.heads.classify import DefectClassifier
 from medvit.models.weights import ModelCard, load_model
 from medvit.registry.registry import ModelVersion, Task, find_model
 from medvit.trust.ood import KnownLooks, read_looks
@@ -28,12 +30,14 @@ class Detector:
 
     Attributes:
         looks: What images it knows look like; None for a model that does not tell.
+        flats: What a classifier of images keeps from one to the next; None for all else.
     """
 
     version: ModelVersion
     module: nn.Module
     card: ModelCard
     looks: KnownLooks | None = None
+    flats: FlatGrids | None = None
 
     @property
     def scale(self) -> PlattScale:
@@ -61,7 +65,9 @@ def load_detectors(
         version = own or find_model(None, task=task, models=workspace.models)
         module, card = load_model(version.folder)
         looks = read_looks(version.folder, card)
-        detectors[kind] = Detector(version, module.to(device), card, looks)
+        module = module.to(device)
+        flats = FlatGrids(module) if isinstance(module, DefectClassifier) else None
+        detectors[kind] = Detector(version, module, card, looks, flats)
     return detectors
 
 

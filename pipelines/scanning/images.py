@@ -52,7 +52,7 @@ def examine_image(case: Case, judged: Triage, detector: Detector, bench: Workben
         return _with_boxes(case, judged, detector, pixels=pixels, predicted_mb=predicted_mb)
     if needs_tiles(detector.card, height=pixels.shape[0], width=pixels.shape[1]):
         return _in_tiles(case, judged, detector, pixels=pixels, predicted_mb=predicted_mb)
-    verdict = judge_image(pixels, detector.module, detector.card)
+    verdict = judge_image(pixels, detector.module, detector.card, flats=detector.flats)
     ood = _ood(detector, verdict.features)
     findings: tuple[Finding, ...] = ()
     if verdict.box is not None:
@@ -82,7 +82,7 @@ def _in_tiles(
     case: Case, judged: Triage, detector: Detector, *, pixels: Pixels, predicted_mb: float
 ) -> Outcome:
     """Return a finding for each defect that tiles of a large image speak for."""
-    verdict = judge_tiles(pixels, detector.module, detector.card)
+    verdict = judge_tiles(pixels, detector.module, detector.card, flats=detector.flats)
     findings = tuple(
         replace(
             _finding(case, each.label, each.probability, each.box, detector),

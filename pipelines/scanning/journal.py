@@ -1,4 +1,4 @@
-"""The journal of a scan: each finished case on the disk before the next one starts.
+"""The journal of a scan: each finished case is in it before the next one starts.
 
 A scan that was killed reads it back and goes on with the rest. An entry counts
 only while all that determines the result is unchanged; see `case_key`.
@@ -22,8 +22,11 @@ from medvit.io.case import Case
 from pipelines.one_at_a_time import holding
 
 FOLDER = ".journal"
-FORMAT = 4
+FORMAT = 5
 """Raise this when entries change their form or results change for another reason."""
+LASTING_S = 1.0
+"""A case that took longer is waited for until the disk has it. Others are with the system: a scan
+that dies loses none, a power cut those of the last seconds, which are scanned again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +115,7 @@ class Journal:
                 continue  # not ours, or cut off: the case is scanned again
 
     def add(self, entry: Entry, key: str) -> None:
-        """Write a finished case to the disk.
+        """Write down a finished case.
 
         Raises:
             InputError: If the output folder is full or gone.
@@ -121,7 +124,9 @@ class Journal:
         path = self._path(case)
         keys = {"key": key, "look": case_key(case), "case": _plain_case(case)}
         try:
-            atomic.write_text(path, json.dumps({**keys, **plain_of(entry)}))
+            text = json.dumps({**keys, **plain_of(entry)})
+            must_last = entry.result.seconds > LASTING_S
+            atomic.write_bytes(path, text.encode(), must_last=must_last)
         except OSError as error:
             msg = f"{path} cannot be written: {error.strerror}"
             hint = "free some space; the same command goes on where this one stopped"

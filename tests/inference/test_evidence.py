@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 import torch
 
-from medvit.inference.evidence import evidence_map, margin
+from medvit.inference.evidence import FlatGrids, evidence_grid, evidence_map, margin
+from medvit.models.cnn import Cnn
 from medvit.models.heads.classify import DefectClassifier
 from medvit.models.vit import Vit, VitSettings, draw_weights
 
@@ -48,3 +51,31 @@ def test_the_net_keeps_no_gradient_behind() -> None:
     net = classifier()
     evidence_map(net, torch.rand(1, 1, 32, 32), 0)
     assert all(parameter.grad is None for parameter in net.parameters())
+
+
+def convolutional() -> DefectClassifier:
+    torch.manual_seed(0)
+    net = DefectClassifier(Cnn((4, 8, 16)), classes=3)
+    net(torch.rand(16, 1, 64, 64))  # batch norms have seen something
+    return net.eval()
+
+
+def test_evidence_of_a_convolutional_net_adds_up_on_a_cell_of_8_pixels() -> None:
+    net, x = convolutional(), torch.rand(1, 1, 64, 48, generator=torch.Generator().manual_seed(2))
+    evidence = evidence_map(net, x, 1, steps=64)
+    assert evidence.shape == (8, 6)
+    with torch.no_grad():
+        expected = margin(net(x), 1) - margin(net(torch.zeros_like(x)), 1)
+    assert float(evidence.sum()) == pytest.approx(float(expected), abs=2e-2)
+
+
+@pytest.mark.parametrize("make", [classifier, convolutional])
+def test_what_is_known_already_changes_nothing(make: Callable[[], DefectClassifier]) -> None:
+    net = make()
+    flats = FlatGrids(net)
+    for sides in ((32, 32), (48, 32), (32, 32)):
+        x = torch.rand(1, 1, *sides)
+        with torch.no_grad():
+            torch.testing.assert_close(net.judge_grid(evidence_grid(net, x)), net(x))
+        given = evidence_map(net, x, 1, grid=evidence_grid(net, x), flats=flats)
+        assert torch.equal(given, evidence_map(net, x, 1))

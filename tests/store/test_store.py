@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
@@ -240,3 +241,60 @@ def test_a_clock_without_a_zone_is_refused(store_url: str) -> None:
         pytest.raises(Exception, match="needs a time zone, got 2026-07-01"),
     ):
         store.start_run("scan", {}, model="", model_sha256="")
+
+
+def test_many_results_at_once_are_as_one_after_the_other(
+    store: Store, run_id: int, clock: Callable[[], datetime], tmp_path: Path
+) -> None:
+    later = store.start_run("scan", {}, model="m@2", model_sha256="1" * 64)
+    store.save_result(later, ct_result("b", 0.7, model="m@2"))
+    store.save_result(run_id, ct_result("c", 0.45))
+    store.decide(Decision("ct-c", None, "accept", "Ann"))
+    results = [
+        ct_result("a", 0.5, 0.6),
+        ct_result("b", 0.9),  # of an earlier run: the later one stands
+        ct_result("c", 0.99),
+        image_result("i.png", label="scratch"),
+        refused(ct_result("d")),
+        ct_result("a", 0.4),  # the same case once more: this one counts
+    ]
+    store.save_results(run_id, results)
+    with Store.open(f"sqlite:///{tmp_path / 'other.db'}", clock=clock) as other:
+        assert other.start_run("scan", {}, model="m@1, d@1", model_sha256="") == run_id
+        other.start_run("scan", {}, model="m@2", model_sha256="1" * 64)
+        other.save_result(later, ct_result("b", 0.7, model="m@2"))
+        other.save_result(run_id, ct_result("c", 0.45))
+        other.decide(Decision("ct-c", None, "accept", "Ann"))
+        for result in results:
+            other.save_result(run_id, result)
+        told = [_told(each) for each in (store, other)]
+    assert told[0] == told[1]
+    assert [case_id for case_id, *_ in told[0]] == ["ct-a", "ct-b", "ct-c", "ct-d", "im-i.png"]
+
+
+def _told(store: Store) -> list[tuple[object, ...]]:
+    """Return all that a store says of its cases, but for when."""
+    rows, _ = store.list_cases()
+    return sorted(
+        (
+            row.case_id,
+            *(row.verdict, row.label_now, row.review, row.version, row.run_id),
+            [(each.finding.finding_id, each.state) for each in store.list_findings(row.case_id)],
+            sorted((each.name, each.value) for each in store.signals_of(row.case_id)),
+        )
+        for row in rows
+    )
+
+
+def test_a_result_among_many_that_cannot_be_written_takes_none_in(
+    store: Store, run_id: int
+) -> None:
+    broken = replace(ct_result("b", 0.5), ood=float("inf"))
+    with pytest.raises(StoreError, match="the value of ood must be finite, got inf"):
+        store.save_results(run_id, [ct_result("a", 0.5), broken])
+    assert store.list_cases() == ([], 0)
+
+
+def test_nothing_to_save_is_no_fault(store: Store, run_id: int) -> None:
+    store.save_results(run_id, [])
+    assert store.list_cases() == ([], 0)

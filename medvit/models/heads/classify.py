@@ -43,6 +43,11 @@ class DefectClassifier(nn.Module):
         logits: Tensor = self.head(self.backbone.encode(patches).mean(dim=(2, 3)))
         return logits
 
+    def judge_grid(self, grid: Tensor) -> Tensor:
+        """Return logits, shape (n, k), of a grid that `backbone.evidence_grid` gave."""
+        logits: Tensor = self.head(self.backbone.encode_grid(grid).mean(dim=(2, 3)))
+        return logits
+
     def features(self, x: Tensor) -> Tensor:
         """Return what the head reads, shape (n, d), of images (n, c, height, width)."""
         return self.backbone(x).mean(dim=(2, 3))  # type: ignore[no-any-return]

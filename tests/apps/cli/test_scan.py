@@ -4,6 +4,7 @@ import csv
 import json
 import os
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -216,11 +217,11 @@ def test_a_fault_of_our_own_is_loud_and_the_rest_goes_on(
     calls: list[int] = []
     quoted = "".join(("Patient", "Name"))
 
-    def faulty(*arguments: object) -> object:
+    def faulty(*arguments: Any, **more: Any) -> object:
         calls.append(1)
         if len(calls) == 2:
             raise KeyError(quoted)
-        return judge_image(*arguments)  # type: ignore[arg-type]
+        return judge_image(*arguments, **more)
 
     monkeypatch.setattr(JUDGE, faulty)
     answer = medvit("scan", images, "--out", tmp_path / "out", "--json")
@@ -241,11 +242,11 @@ def test_an_interruption_is_resumable(
 ) -> None:
     calls: list[int] = []
 
-    def stopped(*arguments: object) -> object:
+    def stopped(*arguments: Any, **more: Any) -> object:
         calls.append(1)
         if len(calls) == 2:
             raise KeyboardInterrupt
-        return judge_image(*arguments)  # type: ignore[arg-type]
+        return judge_image(*arguments, **more)
 
     monkeypatch.setattr(JUDGE, stopped)
     answer = medvit("scan", images, "--out", tmp_path / "out", "--json")

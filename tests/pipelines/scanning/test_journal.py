@@ -80,10 +80,10 @@ def test_the_key_of_a_file_that_is_gone_can_be_asked(case: Case) -> None:
 def test_a_full_disk_is_told_with_the_way_out(
     tmp_path: Path, case: Case, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def full(*_: object) -> None:
+    def full(*_: object, **__: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(atomic, "write_text", full)
+    monkeypatch.setattr(atomic, "write_bytes", full)
     with pytest.raises(
         InputError, match=r"im-000000000001.json cannot be written: No space left"
     ) as e:
