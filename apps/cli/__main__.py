@@ -28,6 +28,7 @@ from apps.cli import (
     retrain,
     scan,
     split,
+    tracking,
     training,
 )
 from apps.cli.command import report
@@ -63,6 +64,7 @@ for group in (
     export,
     models,
     retrain,
+    tracking,
     doctor,
 ):
     group.register(cli)

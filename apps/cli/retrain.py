@@ -9,6 +9,7 @@ import typer
 from apps.cli.command import command
 from apps.cli.exit_codes import ExitCode
 from apps.cli.session import Session
+from apps.cli.tracking import Mlflow, tracker_of
 
 if TYPE_CHECKING:
     from pipelines.retrain import RetrainResult
@@ -50,6 +51,7 @@ def retrain(  # noqa: PLR0913, PLR0917 - one parameter an option
     by: Annotated[
         str, typer.Option(help="Who is named in the history of production.")
     ] = "medvit retrain",
+    mlflow: Mlflow = None,
 ) -> ExitCode:
     """Train a challenger on what readers decided, and let the gate compare it.
 
@@ -67,9 +69,12 @@ def retrain(  # noqa: PLR0913, PLR0917 - one parameter an option
         max_minutes=max_minutes,
         by=by,
     )
+    tracker = tracker_of(mlflow)
     with session.progress("retrain") as advance:
         result = run(settings, session.workspace, progress=advance)
-    session.answer(result.as_json(), *_lines(result))
+    sent = {"mlflow_run": tracker.end("done", result.run)} if tracker else {}
+    lines = [f"MLflow run: {sent['mlflow_run']}"] if sent.get("mlflow_run") else []
+    session.answer({**result.as_json(), **sent}, *_lines(result), *lines)
     return ExitCode.GATE_REFUSED if result.gate.verdict == "refuse" else ExitCode.DONE
 
 

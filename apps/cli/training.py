@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -10,6 +11,7 @@ import typer
 from apps.cli.command import command
 from apps.cli.exit_codes import ExitCode
 from apps.cli.session import Advance, Session
+from apps.cli.tracking import Mlflow, tracked
 
 if TYPE_CHECKING:
     from medvit.learn.fit import EpochReport, Progress
@@ -31,24 +33,30 @@ def register(cli: typer.Typer) -> None:
     command(cli, "train", example="medvit train train/nodule_phantom train.max_minutes=10")(train)
 
 
-def pretrain(session: Session, config: Config, overrides: Overrides = None) -> ExitCode:
+def pretrain(
+    session: Session, config: Config, overrides: Overrides = None, mlflow: Mlflow = None
+) -> ExitCode:
     """Pretrain a backbone on unlabelled data and register it."""
     from pipelines.pretrain import load, run
 
     settings = load(config, overrides or ())
     with session.progress("pretrain") as advance:
-        answer = run(settings, workspace=session.workspace, progress=_by_epoch(advance))
+        job = partial(run, settings, session.workspace)
+        answer = tracked(job, progress=_by_epoch(advance), mlflow=mlflow)
     _answer(session, answer)
     return ExitCode.DONE
 
 
-def train(session: Session, config: Config, overrides: Overrides = None) -> ExitCode:
+def train(
+    session: Session, config: Config, overrides: Overrides = None, mlflow: Mlflow = None
+) -> ExitCode:
     """Train a model as a config says and register it."""
     from pipelines.train import load, run
 
     settings = load(config, overrides or ())
     with session.progress("train") as advance:
-        answer = run(settings, workspace=session.workspace, progress=_by_epoch(advance))
+        job = partial(run, settings, session.workspace)
+        answer = tracked(job, progress=_by_epoch(advance), mlflow=mlflow)
     _answer(session, answer)
     return ExitCode.DONE
 
@@ -66,4 +74,7 @@ def _answer(session: Session, answer: dict[str, Any]) -> None:
         for name, value in answer["metrics"].items()
         if isinstance(value, (int, float, str))
     ]
-    session.answer(answer, f"model: {answer['model']}", *figures, f"run: {answer['run']}")
+    lines = [f"model: {answer['model']}", *figures, f"run: {answer['run']}"]
+    if answer.get("mlflow_run"):
+        lines.append(f"MLflow run: {answer['mlflow_run']}")
+    session.answer(answer, *lines)
