@@ -27,7 +27,7 @@ from pipelines.gating.frozen import (
 )
 from pipelines.gating.frozen_boxes import FrozenBoxes, FrozenBoxImage, frozen_boxes
 from pipelines.gating.images import weigh_images
-from pipelines.gating.leaks import find_leaks
+from pipelines.gating.leaks import Leaks, find_leaks
 from pipelines.gating.looks import count_look
 from pipelines.gating.scans import weigh_scans
 from pipelines.gating.settings import GateSettings
@@ -99,7 +99,7 @@ def judge(
     leaks = find_leaks(frozen, pair)
     if leaks.found:
         refused = Verdict("refuse", leaks.found, is_better=False)
-        return _written(_Judged(pair, frozen, settings, refused, warnings=leaks.unknown), out)
+        return _written(_Judged(pair, frozen, settings, refused, leaks), out)
     answers = (
         answers_of(champion, frozen, folder=settings.folder),
         answers_of(challenger, frozen, folder=settings.folder),
@@ -113,8 +113,7 @@ def judge(
         learned_recall=settings.new_class_recall,
         look=look,
     )
-    warnings = [*leaks.unknown, *weighed.notes, *_worn_out(look, settings.most_looks)]
-    judged = _Judged(pair, frozen, settings, verdict, weighed, answers, look, tuple(warnings))
+    judged = _Judged(pair, frozen, settings, verdict, leaks, weighed, answers, look)
     return _written(judged, out)
 
 
@@ -126,10 +125,25 @@ class _Judged:
     frozen: FrozenCases
     settings: GateSettings
     verdict: Verdict
+    leaks: Leaks
     weighed: Weighed | None = None
     answers: tuple[Answers, Answers] | None = None
     look: int = 0
-    warnings: tuple[str, ...] = ()
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What is odd."""
+        notes = self.weighed.notes if self.weighed else ()
+        return (*self.leaks.unknown, *notes, *_worn_out(self.look, self.settings.most_looks))
+
+    @property
+    def lineage(self) -> str:
+        """Whether the models were trained on frozen cases."""
+        if self.leaks.found:
+            return "Frozen cases were trained on: nothing was measured."
+        if self.leaks.unknown:
+            return "Whether frozen cases were trained on is not known of every model, see above."
+        return "Frozen cases were trained on by neither."
 
     @property
     def costs(self) -> tuple[Figure, ...]:
@@ -137,15 +151,21 @@ class _Judged:
         if self.answers is None:
             return ()
         champion, challenger = (each.cost for each in self.answers)
+        unit, factor = ("seconds", 1) if self.is_ct else ("milliseconds", 1000)
         return (
             Figure(
-                f"milliseconds a case ({champion.device}, {challenger.device})",
-                1000 * champion.seconds_a_case,
-                1000 * challenger.seconds_a_case,
+                f"{unit} a case ({champion.device}, {challenger.device})",
+                factor * champion.seconds_a_case,
+                factor * challenger.seconds_a_case,
                 form=".1f",
             ),
             Figure("memory on top, MiB", champion.rise_mb, challenger.rise_mb, form=".0f"),
         )
+
+    @property
+    def is_ct(self) -> bool:
+        """Whether cases are scans."""
+        return isinstance(self.frozen, FrozenScans)
 
     @property
     def figures(self) -> tuple[Figure, ...]:
@@ -185,7 +205,8 @@ def _written(judged: _Judged, out: Path) -> GateAnswer:
         groups=weighed.groups if weighed else (),
         flips=weighed.flips if weighed else (),
         facts=_facts(judged),
-        is_ct=isinstance(judged.frozen, FrozenScans),
+        lineage=judged.lineage,
+        is_ct=judged.is_ct,
     )
     figures = _plain(judged)
     out.mkdir(parents=True, exist_ok=True)

@@ -16,12 +16,14 @@ from medvit.workspace import Workspace
 from pipelines.annotated_config import Format
 from pipelines.config import Settings
 from pipelines.evaluating.classification import Split
+from pipelines.full_disk import told_when_full
 from pipelines.run_record import write_run_record
 from pipelines.scanning.memory import peak_rss_mb
 
 if TYPE_CHECKING:
+    from medvit.registry.registry import ModelVersion
     from medvit.registry.sweeping import Sweep
-    from pipelines.gate import FrozenCases
+    from pipelines.gate import FrozenCases, GateAnswer
 
 GATE_FOLDER = "gate"
 """Of a workspace: answers of models on frozen cases, and how often those were looked at."""
@@ -57,7 +59,8 @@ def compare_models(settings: CompareSettings, *, workspace: Workspace) -> dict[s
 
     Raises:
         ModelError: If there is no such model, or it was altered.
-        InputError: If not exactly one kind of cases is named, or a case cannot be read.
+        InputError: If not exactly one kind of cases is named, a case cannot be read, or the
+            disk is full.
     """
     from medvit.registry.registry import find_model
     from pipelines.gate import GateSettings, judge
@@ -71,27 +74,36 @@ def compare_models(settings: CompareSettings, *, workspace: Workspace) -> dict[s
         rules = rules.model_copy(update={"margin_reason": "asked for with --margin"})
     workspace.prepare()
     run = workspace.new_run("compare")
-    answer = judge(champion, challenger, frozen, settings=rules, out=run)
-    gate = {"verdict": answer.verdict, "reasons": list(answer.reasons)}
-    record: dict[str, Any] = {
+    with told_when_full(workspace.folder, hint="free some space, and compare them again"):
+        answer = judge(champion, challenger, frozen, settings=rules, out=run)
+        record = _record(settings, (champion, challenger), frozen, answer)
+        write_run_record(run, record)
+    return {
+        "gate": record["gate"],
+        "warnings": list(answer.warnings),
+        "run": str(run),
+        "report": str(answer.report),
+        **{key: value for key, value in answer.figures.items() if key not in record["gate"]},
+    }
+
+
+def _record(
+    settings: CompareSettings,
+    pair: tuple[ModelVersion, ModelVersion],
+    frozen: FrozenCases,
+    answer: GateAnswer,
+) -> dict[str, Any]:
+    return {
         "command": "models compare",
         "state": "done",
         "settings": settings.model_dump(mode="json"),
-        "models": {each.reference: each.sha256 for each in (champion, challenger)},
-        "gate": gate,
+        "models": {each.reference: each.sha256 for each in pair},
+        "gate": {"verdict": answer.verdict, "reasons": list(answer.reasons)},
         "counts": {"cases": len(frozen.cases)},
         "warnings": list(answer.warnings),
         "predicted_peak_mb": None,
         "measured_peak_mb": round(peak_rss_mb(), 1),
         "failures": [],
-    }
-    write_run_record(run, record)
-    return {
-        "gate": gate,
-        "warnings": list(answer.warnings),
-        "run": str(run),
-        "report": str(answer.report),
-        **{key: value for key, value in answer.figures.items() if key not in gate},
     }
 
 

@@ -21,7 +21,7 @@ from medvit.errors import ConfigError
 from medvit.workspace import Workspace
 from pipelines.classify_config import ClassifyConfig
 from pipelines.config import Settings, apply_override, check_config
-from pipelines.plan_rules import Choice, choose, notes
+from pipelines.plan_rules import Choice, Start, choose, notes
 from pipelines.run_record import write_run_record
 from pipelines.split import path_from
 
@@ -90,6 +90,7 @@ def run(settings: PlanSettings, workspace: Workspace, *, progress: Progress | No
     from medvit.data.duplicates.surfaces import read_surfaces
     from medvit.data.fingerprint import fingerprint
 
+    start = _start(settings.weights, workspace)
     labels = read_labels(settings.source, images=settings.images)
     rows = [image.row for image in labels.images]
     _check_trainable(settings.source, rows)
@@ -109,7 +110,7 @@ def run(settings: PlanSettings, workspace: Workspace, *, progress: Progress | No
     found = fingerprint(rows, surfaces, duplicates=len(duplicates))
     found = replace(found, images=len(labels.images), unreadable=len(broken))
     found = replace(found, noise=_noise(rows, surfaces) or found.noise)
-    choices = choose(found, weights=settings.weights, realtime=settings.realtime)
+    choices = choose(found, start=start, realtime=settings.realtime)
     out = settings.out or Path(f"{settings.source.resolve().stem}.yaml")
     manifest = out.with_name(f"{out.stem}-split.csv")
     moved = [replace(row, path=path_from(manifest, labels.root / row.path)) for row in rows]
@@ -124,6 +125,25 @@ def run(settings: PlanSettings, workspace: Workspace, *, progress: Progress | No
     record = {"command": "plan", "state": "done", "settings": settings.model_dump(mode="json")}
     write_run_record(folder, {**record, "device": "cpu", "plan": plan.as_json()})
     return plan
+
+
+def _start(weights: str, workspace: Workspace) -> Start:
+    """Return what a training starts from, with the backbone that its card names.
+
+    Raises:
+        ModelError: If there is no such model.
+    """
+    if weights == "none" or weights.startswith("hf:"):
+        return Start(weights)
+    from medvit.models.card import CARD_FILE, read_card
+    from medvit.registry.registry import find_model
+
+    folder = Path(weights)
+    if not (folder / CARD_FILE).is_file():
+        folder = find_model(weights, models=workspace.models).folder
+    card = read_card(folder)
+    own = card.architecture.builder if card.task == "backbone" else ""
+    return Start(weights, str(card.architecture.arguments.get("backbone", own)))
 
 
 def _noise(rows: Sequence[ManifestRow], surfaces: Sequence[Surface]) -> NoiseEstimate | None:

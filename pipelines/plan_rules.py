@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 from medvit.data.fingerprint import Fingerprint
 
-SMALL_DATA = 5_000
-"""Training images below which a network with convolutions learns better from scratch."""
+CNN_DATA, HYBRID_DATA = 2_000, 5_000
+"""Training images below which a small CNN, or convolutions before attention, learn better."""
 
 FEW_SHOTS = 10
 LARGE_PX = 512
@@ -31,13 +31,28 @@ class Choice:
     reason: str
 
 
-def choose(found: Fingerprint, *, weights: str, realtime: bool) -> tuple[Choice, ...]:
+@dataclass(frozen=True, slots=True)
+class Start:
+    """What a training starts from.
+
+    Attributes:
+        weights: A registered model, or `none`.
+        backbone: That of the model; empty where nobody can tell.
+    """
+
+    weights: str = "none"
+    backbone: str = ""
+
+
+def choose(
+    found: Fingerprint, *, start: Start = Start(), realtime: bool = False
+) -> tuple[Choice, ...]:
     """Return the choices of a training config in the order of its keys.
 
     Args:
-        weights: A registered model to start from, or `none`.
         realtime: Prefer a light network.
     """
+    weights = start.weights
     images = sum(found.train_counts.values())
     fewest = min(found.train_counts.values())
     side = _side(found)
@@ -46,8 +61,9 @@ def choose(found: Fingerprint, *, weights: str, realtime: bool) -> tuple[Choice,
     return (
         Choice("data.side_px", side, _side_reason(found, side)),
         _channels(found),
-        _backbone(found, images, realtime=realtime),
+        _backbone(found, images, start, realtime=realtime),
         _weights(weights),
+        *_texture(weights, fewest),
         Choice("train.epochs", epochs, f"about {STEPS} steps of {batch} images, 10 to 100 epochs"),
         Choice("train.batch_size", batch, f"at most 32 and half of {images} training images"),
         Choice("train.lr", 5e-4, "of AdamW at batches of 32 from scratch, the shipped recipe"),
@@ -55,6 +71,7 @@ def choose(found: Fingerprint, *, weights: str, realtime: bool) -> tuple[Choice,
         Choice("sampler.name", "none", "a tail is corrected once, by the loss"),
         *_noise(found, _tuning(weights, fewest), fewest),
         _tuning(weights, fewest),
+        *_prototype(weights, fewest, found),
         Choice("views.side_px", max(32, side * 7 // 8 // 16 * 16), "views are about 7/8 a side"),
     )
 
@@ -81,6 +98,13 @@ def notes(found: Fingerprint) -> tuple[str, ...]:
         )
     if found.duplicates:
         said.append(f"{found.duplicates} pairs show the same surface: keep the groups whole")
+    fewest = min(found.train_counts.values())
+    if fewest <= FEW_SHOTS and found.unlabelled > sum(found.train_counts.values()):
+        said.append(
+            f"{found.unlabelled} images have no label: learn from them first, then plan with "
+            "--weights: medvit pretrain pretrain/cnn_defects data.manifest=... data.root=... "
+            "report=null"
+        )
     rare = [name for name, count in found.train_counts.items() if count < 5]
     if rare:
         said.append(f"fewer than 5 training images: {', '.join(rare)}; their figures are luck")
@@ -103,14 +127,21 @@ def _channels(found: Fingerprint) -> Choice:
     return Choice("data.channels", "grey", f"{found.grey} images are grey, {found.colour} are not")
 
 
-def _backbone(found: Fingerprint, images: int, *, realtime: bool) -> Choice:
+def _backbone(found: Fingerprint, images: int, start: Start, *, realtime: bool) -> Choice:
     key = "model.backbone"
+    if start.backbone:
+        return Choice(key, start.backbone, f"that of {start.weights}")
     if realtime:
         return Choice(key, "cnn_small", "real time was asked for: the lightest network")
     if found.median_px > LARGE_PX:
         return Choice(key, "swin2d_micro", f"hierarchical, for images of {found.median_px} px")
-    if images < SMALL_DATA:
-        reason = f"{images} training images are few: convolutions first, attention after"
+    if images < CNN_DATA:
+        reason = (
+            f"{images} training images are few: a small CNN learns most from them in equal time"
+        )
+        return Choice(key, "cnn_small", reason)
+    if images < HYBRID_DATA:
+        reason = f"{images} training images: convolutions first, attention after"
         return Choice(key, "hybrid_small", reason)
     return Choice(key, "vit_small", f"{images} training images are enough for a plain ViT")
 
@@ -120,6 +151,25 @@ def _weights(weights: str) -> Choice:
         reason = "no model of this backbone was named; `medvit plan --weights NAME` starts from one"
         return Choice("model.weights", "none", reason)
     return Choice("model.weights", weights, "named by --weights")
+
+
+def _texture(weights: str, fewest: int) -> tuple[Choice, ...]:
+    if not _is_few(weights, fewest):
+        return ()
+    reason = "with few labels plain texture beside the network tells more than either alone"
+    return (Choice("model.texture", True, reason),)
+
+
+def _prototype(weights: str, fewest: int, found: Fingerprint) -> tuple[Choice, ...]:
+    if not _is_few(weights, fewest) or not found.unlabelled:
+        return ()
+    reason = f"labels flow to {found.unlabelled} images without one along nearest neighbours"
+    return (Choice("tuning.prototype", "spread", reason),)
+
+
+def _is_few(weights: str, fewest: int) -> bool:
+    """Whether given weights are kept, and only a head is computed."""
+    return weights != "none" and fewest <= FEW_SHOTS
 
 
 def _loss(found: Fingerprint) -> Choice:
@@ -152,6 +202,6 @@ def _tuning(weights: str, fewest: int) -> Choice:
     key = "tuning.method"
     if weights == "none":
         return Choice(key, "full", "from fresh weights everything has to be learnt")
-    if fewest <= FEW_SHOTS:
+    if _is_few(weights, fewest):
         return Choice(key, "prototype", f"the rarest class has {fewest} images: nothing to tune")
     return Choice(key, "layer_decay", "given weights change least where they are most general")

@@ -6,7 +6,6 @@ changes at the very end, by one move of a pointer, or not at all.
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -16,19 +15,20 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field
 
-from medvit import atomic
 from medvit.errors import ConfigError, NothingToDoError
 from medvit.labels.dataset import DatasetVersion, read_cases
 from medvit.registry.lineage import lineage_of
-from medvit.registry.registry import ModelVersion, find_model
+from medvit.registry.registry import ModelVersion, find_model, pinned_version
 from medvit.store.rows import CaseSignal
 from medvit.store.store import Store
 from medvit.workspace import Workspace
 from pipelines.config import Settings
+from pipelines.full_disk import told_when_full
 from pipelines.retraining.assignment import Assignment, labels_of, new_labels, require_news
 from pipelines.retraining.challenger import Challenger, SuspectRow
 from pipelines.retraining.judging import Gate, judge_pair
 from pipelines.retraining.lock import alone
+from pipelines.retraining.resumption import champion_before, goes_on, made_before, run_name
 from pipelines.retraining.snapshot import (
     KIND_OF_TASK,
     Snapshot,
@@ -38,9 +38,9 @@ from pipelines.retraining.snapshot import (
     worst_of_each_case,
 )
 from pipelines.retraining.strategy import Strategy
-from pipelines.run_record import RUN_FILE, write_run_record
+from pipelines.run_record import write_run_record
 from pipelines.suspect_queue import signal_of
-from pipelines.training_run import IDENTITY_FILE, open_run
+from pipelines.training_run import open_run
 
 if TYPE_CHECKING:
     from medvit.learn.fit import EpochReport
@@ -48,7 +48,11 @@ if TYPE_CHECKING:
 
 Progress = Callable[[float, float, str], None]
 
-CHALLENGER_FILE = "challenger.json"
+WHEN_FULL = (
+    "free some space; the same command goes on where this one stopped, and models that were "
+    "registered before are unharmed"
+)
+
 LEARNING_FROM, LEARNING_TO = 10.0, 80.0
 """Per cent of the whole that learning takes on the progress bar."""
 
@@ -81,6 +85,18 @@ class _Identity(Settings):
     champion: str
     champion_sha256: str
     dataset: str
+
+    @classmethod
+    def of(
+        cls, settings: RetrainSettings, champion: ModelVersion, version: DatasetVersion
+    ) -> _Identity:
+        """Return the identity of a run with these settings and this champion."""
+        return cls(
+            settings=settings,
+            champion=champion.reference,
+            champion_sha256=champion.sha256,
+            dataset=version.sha256,
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,7 +179,11 @@ def run(
     """
     tell = progress or (lambda _done, _total, _what: None)
     workspace.prepare()
-    with alone(workspace.folder), Store.open(workspace.store_url) as store:
+    with (
+        told_when_full(workspace.folder, hint=WHEN_FULL),
+        alone(workspace.folder),
+        Store.open(workspace.store_url) as store,
+    ):
         tell(0, 100, "labels")
         task, champion = _choose(settings, workspace, store)
         snapshot = take_snapshot(
@@ -175,16 +195,12 @@ def run(
             learnt=lineage_of(champion, workspace.models).seen,
         )
         _queue_disagreements(store, task, snapshot)
-        identity = _Identity(
-            settings=settings,
-            champion=champion.reference,
-            champion_sha256=champion.sha256,
-            dataset=snapshot.version.sha256,
-        )
+        champion, identity = _identify(settings, workspace, champion, snapshot.version)
         new_labels = _count_new(settings, workspace, champion, snapshot.version, identity)
         job = _Retraining(settings, workspace, champion, snapshot, new_labels, tell)
         result = _carry_out(job, open_run(workspace, "retrain", identity))
         _queue_suspects(store, snapshot.version, result.suspects)
+        _write_record(settings, result)  # from here on the run counts as ended
         tell(100, 100, "done")
         return result
 
@@ -216,6 +232,21 @@ def _only_task(store: Store) -> Task:
     return tasks[0]
 
 
+def _identify(
+    settings: RetrainSettings, workspace: Workspace, champion: ModelVersion, version: DatasetVersion
+) -> tuple[ModelVersion, _Identity]:
+    """Return the champion, and what makes the run the same run.
+
+    A run that was interrupted after its promotion goes on with the champion of before.
+    """
+    pairs = [
+        (each, _Identity.of(settings, each, version))
+        for each in (champion_before(champion, workspace), champion)
+        if each is not None
+    ]
+    return next((pair for pair in pairs if goes_on(workspace, pair[1])), pairs[-1])
+
+
 def _count_new(
     settings: RetrainSettings,
     workspace: Workspace,
@@ -224,19 +255,9 @@ def _count_new(
     identity: _Identity,
 ) -> int:
     """Return how many labels are new since the last attempt, or of the run that goes on."""
-    if _goes_on(workspace, identity):
+    if goes_on(workspace, identity):
         return new_labels(champion, version, labels_of(champion, workspace, version))
     return require_news(version, champion, workspace, least=settings.min_labels)
-
-
-def _goes_on(workspace: Workspace, identity: _Identity) -> bool:
-    """Whether the latest run is this one, and was interrupted."""
-    latest = workspace.latest_run("retrain")
-    if latest is None or (latest / RUN_FILE).exists():
-        return False
-    file = latest / IDENTITY_FILE
-    text = json.dumps(identity.model_dump(mode="json"), sort_keys=True)
-    return file.is_file() and file.read_text(encoding="utf-8") == text
 
 
 def _carry_out(job: _Retraining, folder: Path) -> RetrainResult:
@@ -245,7 +266,7 @@ def _carry_out(job: _Retraining, folder: Path) -> RetrainResult:
     pair = (job.champion, challenger.reference)
     gate = judge_pair(*pair, job.version, job.workspace, out=folder / "gate")
     is_promoted = _promote(job, challenger, gate)
-    result = RetrainResult(
+    return RetrainResult(
         run=folder,
         model=challenger.reference,
         champion=job.champion.reference,
@@ -260,29 +281,26 @@ def _carry_out(job: _Retraining, folder: Path) -> RetrainResult:
         left_out=job.snapshot.left_out,
         seconds=round(time.monotonic() - job.started_s, 1),
     )
+
+
+def _write_record(settings: RetrainSettings, result: RetrainResult) -> None:
     record = {"command": "retrain", "state": "done", "device": "cpu", **result.as_json()}
-    record |= {"settings": job.settings.model_dump(mode="json"), "failures": result.left_out}
-    write_run_record(folder, record)
-    return result
+    record |= {"settings": settings.model_dump(mode="json"), "failures": result.left_out}
+    write_run_record(result.run, record)
 
 
 def _challenger(job: _Retraining, folder: Path) -> Challenger:
     """Make and register a challenger, or take the one that an interrupted run had registered."""
-    file = folder / CHALLENGER_FILE
-    if file.is_file():
-        values = json.loads(file.read_text(encoding="utf-8"))
-        suspects = tuple(SuspectRow(**each) for each in values.pop("suspects"))
-        return Challenger(**values, suspects=suspects)
+    made = made_before(job.champion, job.version, job.workspace, folder)
+    if made is not None:
+        return made
     _hold_production(job)
-    made = _make(job, _desk(job, folder))
-    atomic.write_text(file, json.dumps(asdict(made)))
-    return made
+    return _make(job, _desk(job, folder))
 
 
 def _hold_production(job: _Retraining) -> None:
     """Promote a champion whose name means it only as the newest: its challenger will be newer."""
     from medvit.registry.production import promote
-    from medvit.registry.registry import pinned_version
 
     champion, models = job.champion, job.workspace.models
     is_newest = models in champion.folder.parents and champion.production
@@ -293,7 +311,8 @@ def _hold_production(job: _Retraining) -> None:
 
 def _make(job: _Retraining, desk: Desk) -> Challenger:
     before = labels_of(job.champion, job.workspace, job.version)
-    assignment = Assignment(job.champion, job.version, before, job.settings.strategy)
+    run, wanted = run_name(desk.folder), job.settings.strategy
+    assignment = Assignment(job.champion, job.version, before, run, wanted)
     if job.champion.task == "nodule":
         from pipelines.retraining.nodules import make_nodule_challenger
 
@@ -320,9 +339,11 @@ def _desk(job: _Retraining, folder: Path) -> Desk:
 def _promote(job: _Retraining, challenger: Challenger, gate: Gate) -> bool:
     from medvit.registry.production import promote
 
+    name, _, number = challenger.reference.partition("@")
+    if pinned_version(job.workspace.models, name) == number:
+        return True  # by this run, before it was interrupted
     if not job.settings.promote or gate.verdict != "promote":
         return False
-    name, _, number = challenger.reference.partition("@")
     current = job.champion.version if job.champion.production else None
     promote(
         job.workspace.models,

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Protocol, runtime_checkable
 
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
@@ -24,6 +24,7 @@ from torch.utils.data import DataLoader
 from medvit.errors import ConfigError
 from medvit.learn.metrics_table import MetricsTable
 from medvit.learn.weight_average import WeightAverage
+from medvit.learn.whole_checkpoints import WholeCheckpoints
 
 Precision = Literal["32-true", "bf16-mixed", "16-mixed"]
 CHECKPOINTS = "checkpoints"
@@ -102,6 +103,17 @@ class FitResult:
 Progress = Callable[[EpochReport], None]
 
 
+@runtime_checkable
+class Follower(Protocol):
+    """A progress callback that reads in the folder of the training, too."""
+
+    def __call__(self, report: EpochReport) -> None:
+        """Take the report of an epoch."""
+
+    def look(self, folder: Path) -> None:
+        """Read: a training begins, or the figures of an epoch and its weights were written."""
+
+
 def lr_scale(step: int, *, warmup: int, total: int) -> float:
     """Return the share of the peak learning rate at a step (Goyal 2017, 1706.02677).
 
@@ -146,7 +158,8 @@ def fit(
         batches: Its sampler may have `set_epoch(epoch)`, which is then called. Where several
             devices train, the sampler itself gives each its part.
         folder: Receives `checkpoints/last.ckpt`, `metrics.csv` and TensorBoard events.
-        progress: Called after each epoch; not when several devices train.
+        progress: Called after each epoch; not when several devices train. A `Follower` is
+            also called when the epoch is on the disk.
         observers: Callbacks that look on.
 
     Raises:
@@ -156,7 +169,7 @@ def fit(
         msg = f"a training needs at least one batch an epoch, got 0 (batch {batches.batch_size})"
         raise ValueError(msg)
     task = _Task(objective, settings=settings)
-    watch = _Watch(settings, progress=progress)
+    watch = _Watch(settings, folder=folder, progress=progress)
     average = [] if settings.ema_decay is None else [WeightAverage(settings.ema_decay)]
     callbacks = [watch, *average, *observers]
     trainer = _trainer(settings, folder=folder, callbacks=callbacks)
@@ -252,8 +265,9 @@ class _Task(LightningModule):
 class _Watch(Callback):
     """Seeds each step, reports each epoch, and ends the training when its time is up."""
 
-    def __init__(self, settings: FitSettings, *, progress: Progress | None) -> None:
+    def __init__(self, settings: FitSettings, *, folder: Path, progress: Progress | None) -> None:
         self.settings = settings
+        self.folder = folder
         self.progress = progress
         self.started_s = time.monotonic()
         self.earlier_s = 0.0
@@ -283,6 +297,21 @@ class _Watch(Callback):
     def __getstate__(self) -> dict[str, Any]:
         # Another process cannot tell this one's terminal how far it is.
         return {**self.__dict__, "progress": None}
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._look()
+
+    def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        # Weights and figures of an epoch are written after all that is done at its end.
+        if self.epochs:
+            self._look()
+
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._look()
+
+    def _look(self) -> None:
+        if isinstance(self.progress, Follower):
+            self.progress.look(self.folder)
 
     def on_train_batch_start(self, trainer: Trainer, *args: Any) -> None:
         step = trainer.global_step * self.settings.devices + trainer.global_rank
@@ -326,6 +355,7 @@ def _trainer(settings: FitSettings, *, folder: Path, callbacks: list[Callback]) 
         precision=settings.precision,
         gradient_clip_val=settings.clip_norm,
         callbacks=[*callbacks, checkpoint],
+        plugins=[WholeCheckpoints()],
         logger=[
             MetricsTable(folder),
             TensorBoardLogger(folder, name="", version="tensorboard"),

@@ -288,7 +288,7 @@ def _worse(evidence: Evidence, *, holds_rare: bool) -> list[str]:
         if part.is_worse and p < LEVEL:
             faults.append(f"worse on {part.name}: {told(part)}")
         elif holds_rare and part.standing == "insufficient" and lost > part.margin * part.cases:
-            faults.append(f"{part.name} lost {lost} of its {part.cases} cases: {told(part)}")
+            faults.append(f"{part.name}: {lost} of {part.cases} cases were lost, {told(part)}")
     return faults
 
 

@@ -56,6 +56,9 @@ def promote(  # noqa: PLR0913 - the last two are for callers with a reason
         instead_of: The version that was in production when this was decided; if it is another
             one by now, nothing is changed.
 
+    Returns:
+        The change; the one of before if it is this promotion that a crash had cut short.
+
     Raises:
         ModelError: If there is no such version, its weights were altered, production is not
             `instead_of` any more, or the registry cannot be written to.
@@ -65,7 +68,12 @@ def promote(  # noqa: PLR0913 - the last two are for callers with a reason
     target = find_model(f"{name}@{version}", models=models, shipped=shipped)
     check_weights(target)
     with locked(models / name):
-        _finish(models, name)
+        cut_short = _finish(models, name)
+        if cut_short is not None and (cut_short.action, cut_short.to_version) == (
+            "promote",
+            version,
+        ):
+            return cut_short
         current = _meant(models, name, shipped=shipped)
         if instead_of is not None and current != instead_of:
             msg = (
@@ -160,8 +168,11 @@ def _point(folder: Path, change: Change) -> None:
         raise ModelError(msg, hint=hint) from error
 
 
-def _finish(models: Path, name: str) -> None:
+def _finish(models: Path, name: str) -> Change | None:
     """Move the pointer to the last line of the history, if a crash came between the two.
+
+    Returns:
+        That line, None where nothing was cut short.
 
     Raises:
         ModelError: If the pointer follows another line: one of the two files was altered.
@@ -170,9 +181,11 @@ def _finish(models: Path, name: str) -> None:
     fault = pointer_fault(models / name, changes)
     if fault == CUT_SHORT:
         _point(models / name, changes[-1])
-    elif fault:
+        return changes[-1]
+    if fault:
         msg = f"{models / name / POINTER}: {fault}"
         raise ModelError(msg, hint="restore it from a backup")
+    return None
 
 
 CUT_SHORT = "a promotion was cut short; the next one takes it up"

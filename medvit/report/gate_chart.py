@@ -16,7 +16,7 @@ COLOURS: dict[Standing, str] = {
     "worse": "#b0382c",
     "insufficient": "#8b97a0",
 }
-LONGEST_NAME = 28
+LONGEST_NAME = 36
 
 
 def difference_chart(claims: Sequence[Claim]) -> Html:

@@ -88,6 +88,7 @@ class GatePage:
         groups: Whose answers changed most.
         flips: With pictures.
         facts: How this was made, by name.
+        lineage: A sentence on whether the models were trained on frozen cases.
         is_ct: Whether pictures are three views side by side.
     """
 
@@ -99,6 +100,7 @@ class GatePage:
     groups: Sequence[GroupRow]
     flips: Sequence[Flip]
     facts: Sequence[tuple[str, str]]
+    lineage: str
     is_ct: bool = False
 
 
@@ -108,7 +110,7 @@ def gate_page(page: GatePage, heading: Heading) -> str:
         heading,
         _verdict(page.verdict),
         *_measured(page),
-        section("How this was made", "Frozen cases were trained on by neither.", facts(page.facts)),
+        section("How this was made", page.lineage, facts(page.facts)),
         style=STYLE.read_text(encoding="utf-8"),
         footer=FOOTER,
     )

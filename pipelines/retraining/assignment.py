@@ -22,12 +22,14 @@ class Assignment:
 
     Attributes:
         before: Labels by content that the champion was made with.
+        run: Command and number of the run it is made in, such as `retrain/3`.
         wanted: Strategy that was asked for.
     """
 
     champion: ModelVersion
     version: DatasetVersion
     before: Mapping[str, str]
+    run: str
     wanted: Strategy | Literal["auto"] = "auto"
 
 

@@ -81,7 +81,7 @@ def make_box_challenger(
         "preprocessing": card.preprocessing,
         "calibration": calibration,
         "thresholds": thresholds,
-        "training": training_facts(version, plan),
+        "training": training_facts(assignment, plan),
         "metrics": metrics,
         "parents": (card.reference,),
     }

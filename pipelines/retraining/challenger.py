@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import json
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
+from medvit import atomic
 from medvit.labels.dataset import DatasetVersion
 from medvit.registry.lineage import Seen, seen_images
+from pipelines.retraining.assignment import Assignment
 from pipelines.retraining.strategy import Plan
+
+SUSPECTS_FILE = "suspects.json"
+"""Of a run: labels that look wrong, written before the challenger is registered."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,10 +43,25 @@ class SuspectRow:
     confidence: float
 
 
-def training_facts(version: DatasetVersion, plan: Plan) -> dict[str, Any]:
+def keep_suspects(folder: Path, suspects: Sequence[SuspectRow]) -> None:
+    """Write the labels that look wrong into the folder of a run."""
+    atomic.write_text(folder / SUSPECTS_FILE, json.dumps([asdict(each) for each in suspects]))
+
+
+def read_suspects(folder: Path) -> tuple[SuspectRow, ...]:
+    """Return the labels that look wrong; nothing where none were looked for."""
+    file = folder / SUSPECTS_FILE
+    if not file.is_file():
+        return ()
+    return tuple(SuspectRow(**each) for each in json.loads(file.read_text(encoding="utf-8")))
+
+
+def training_facts(assignment: Assignment, plan: Plan) -> dict[str, Any]:
     """Return what the card of a challenger says of its training."""
+    version = assignment.version
     return {
         "command": "retrain",
+        "run": assignment.run,
         "dataset": version.facts,
         "data_sha256": version.sha256,
         "strategy": asdict(plan),

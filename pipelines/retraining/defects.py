@@ -14,6 +14,7 @@ from pipelines.retraining.challenger import (
     Challenger,
     SuspectRow,
     challenger_text,
+    keep_suspects,
     learnt_from,
     training_facts,
 )
@@ -58,8 +59,10 @@ def make_defect_challenger(
     noise = look_for_noise(predict_features(net, lessons.train.images), lessons)
     learnt = learn(net, card, without_suspects(lessons, noise), plan, desk=desk)
     metrics = _metrics(net, learnt, lessons, plan) | {"noise_rate": noise.rate}
+    suspects = _suspects(noise)
+    keep_suspects(desk.folder, suspects)
     saved = _register(assignment, card, lessons, learnt, workspace=workspace, told=(plan, metrics))
-    return Challenger(saved.reference, metrics, asdict(plan), _suspects(noise))
+    return Challenger(saved.reference, metrics, asdict(plan), suspects)
 
 
 def _plan(net: DefectClassifier, card: ModelCard, assignment: Assignment) -> tuple[Plan, Lessons]:
@@ -137,7 +140,7 @@ def _register(
         "preprocessing": card.preprocessing,
         "calibration": {"temperature": learnt.temperature},
         "thresholds": card.thresholds,
-        "training": training_facts(version, plan),
+        "training": training_facts(assignment, plan),
         "metrics": metrics,
         "parents": (card.reference,),
     }

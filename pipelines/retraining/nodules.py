@@ -95,7 +95,7 @@ def make_nodule_challenger(
         observers=observers_of(config, batches, draws, known=()),
     )
     plan = _plan(scans, rejected)
-    fields = _fields(card, version, plan, result)
+    fields = _fields(card, assignment, plan, result)
     saved = register(
         workspace,
         detector.eval().cpu(),
@@ -180,7 +180,7 @@ def _plan(scans: Sequence[AnnotatedScan], rejected: int) -> Plan:
 
 
 def _fields(
-    card: ModelCard, version: DatasetVersion, plan: Plan, result: FitResult
+    card: ModelCard, assignment: Assignment, plan: Plan, result: FitResult
 ) -> dict[str, Any]:
     """Return the fields of the card; thresholds and calibration are the champion's."""
     return {
@@ -190,7 +190,7 @@ def _fields(
         "preprocessing": card.preprocessing,
         "calibration": card.calibration,
         "thresholds": card.thresholds,
-        "training": training_facts(version, plan),
+        "training": training_facts(assignment, plan),
         "metrics": {"epochs": result.epochs, "cut_short": result.cut_short},
         "parents": (card.reference,),
     }

@@ -57,6 +57,27 @@ def test_each_epoch_is_reported_and_the_loss_falls(tmp_path: Path) -> None:
     assert list((tmp_path / "tensorboard").iterdir())
 
 
+class Lines:
+    """A follower that counts the lines of the table, and whether weights are there."""
+
+    def __init__(self) -> None:
+        self.seen: list[tuple[int, bool]] = []
+
+    def __call__(self, report: EpochReport) -> None:
+        """Want to know nothing of it."""
+
+    def look(self, folder: Path) -> None:
+        table, weights = folder / "metrics.csv", folder / "checkpoints" / "last.ckpt"
+        lines = len(table.read_text(encoding="utf-8").splitlines()) - 1 if table.exists() else 0
+        self.seen.append((lines, weights.exists()))
+
+
+def test_a_follower_looks_when_an_epoch_is_on_the_disk(tmp_path: Path) -> None:
+    lines = Lines()
+    train(tmp_path, progress=lines)
+    assert lines.seen == [(0, False), (1, True), (2, True), (3, True), (4, True)]
+
+
 def test_an_interrupted_run_goes_on_to_the_very_same_weights(tmp_path: Path) -> None:
     def interrupt(report: EpochReport) -> None:
         if report.epoch == 3:

@@ -20,6 +20,8 @@ from medvit.models.weights import Architecture, ModelCard, save_model
 from medvit.store.rows import Decision
 from medvit.store.store import Store
 from medvit.workspace import Workspace
+from pipelines.retraining.imported import add_imported
+from pipelines.retraining.snapshot import home_of
 from tests.make.surface import surface_image
 
 KNOWN = ("lines", "plain")
@@ -55,12 +57,17 @@ class Plant:
                     )
                 )
 
+    def freeze(self, names: Sequence[str]) -> None:
+        """Keep images for the gate, as an import with split `test` does."""
+        home = home_of(self.workspace, "defect")
+        add_imported(home, {self.cases[name].case_id: ("test", "") for name in names})
+
     def named(self, label: str) -> list[str]:
         """Return the images that show a class, by name."""
         return sorted(name for name, shown in self.truth.items() if shown == label)
 
 
-def build_plant(folder: Path, *, counts: Mapping[str, int]) -> Plant:
+def build_plant(folder: Path, *, counts: Mapping[str, int], grain: float = 3) -> Plant:
     """Make images of `surface_image`, scan them as `lines`, register a model of two classes."""
     images = folder / "line"
     images.mkdir(parents=True)
@@ -69,7 +76,8 @@ def build_plant(folder: Path, *, counts: Mapping[str, int]) -> Plant:
     for label, count in counts.items():
         for number in range(count):
             name = f"{label}-{number:02}.png"
-            Image.fromarray(surface_image(label, side_px=SIDE_PX, rng=rng)).save(images / name)
+            shown = surface_image(label, side_px=SIDE_PX, rng=rng, grain=grain)
+            Image.fromarray(shown).save(images / name)
             truth[name] = label
     workspace = Workspace(folder / "workspace")
     workspace.prepare()

@@ -13,9 +13,19 @@ from medvit.data.manifest import ManifestRow, write_manifest
 CLASSES = ("dots", "lines", "plain")
 
 
-def surface_image(label: str, *, side_px: int, rng: np.random.Generator) -> NDArray[np.uint8]:
-    """Return a grey uint8 image (side, side) that shows one class."""
-    grey = rng.normal(128, 3, (side_px, side_px))
+def surface_image(
+    label: str, *, side_px: int, rng: np.random.Generator, grain: float = 3
+) -> NDArray[np.uint8]:
+    """Return a grey uint8 image (side, side) that shows one class.
+
+    Args:
+        label: The class.
+        side_px: Edge of the image.
+        rng: Draws grain and place.
+        grain: Standard deviation of grey levels; with little of it images look like parts of
+            one another.
+    """
+    grey = rng.normal(128, grain, (side_px, side_px))
     if label == "lines":
         start = int(rng.integers(side_px - 4))
         grey[:, start : start + 4] -= 60

@@ -128,7 +128,7 @@ def test_a_model_bad_on_one_rare_class_is_refused_though_better_in_all() -> None
     verdict = judged(claims(challenger, champion, parts={"crack": rare}))
     assert verdict.is_better
     assert verdict.answer == "refuse"
-    assert verdict.reasons[0].startswith("crack lost 5 of its 12 cases: 1.000 to 0.583 (-0.417")
+    assert verdict.reasons[0].startswith("crack: 5 of 12 cases were lost, 1.000 to 0.583 (-0.417")
     allowed = judged(claims(challenger, champion, parts={"crack": rare}), rare=False)
     assert allowed.answer == "promote"
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from medvit.data.fingerprint import Fingerprint, NoiseEstimate
-from pipelines.plan_rules import choose, notes
+from pipelines.plan_rules import Start, choose, notes
 
 
 def fingerprint(noise: NoiseEstimate | None, *, fewest: int = 40) -> Fingerprint:
@@ -42,7 +44,7 @@ def test_the_method_follows_from_the_share_of_wrong_labels(
     rate: float, low: float, fewest: int, method: str, why: str
 ) -> None:
     found = fingerprint(NoiseEstimate(rate, low, rate + 0.06), fewest=fewest)
-    chosen = {each.key: each for each in choose(found, weights="none", realtime=False)}
+    chosen = {each.key: each for each in choose(found)}
     assert chosen["noise.method"].value == method
     assert why in chosen["noise.method"].reason
     assert ("noise.rate" in chosen) == (method != "none")
@@ -51,6 +53,36 @@ def test_the_method_follows_from_the_share_of_wrong_labels(
 
 
 def test_too_few_labels_tell_nothing_of_noise() -> None:
-    chosen = choose(fingerprint(None), weights="none", realtime=False)
+    chosen = choose(fingerprint(None))
     noise = next(each for each in chosen if each.key == "noise.method")
     assert (noise.value, noise.reason) == ("none", "too few labels to tell how many are wrong")
+
+
+@pytest.mark.parametrize(
+    ("images", "backbone"), [(240, "cnn_small"), (2_400, "hybrid_small"), (9_000, "vit_small")]
+)
+def test_the_backbone_follows_from_the_number_of_images(images: int, backbone: str) -> None:
+    found = replace(fingerprint(None), train_counts={"a": images // 2, "b": images // 2})
+    chosen = {each.key: each.value for each in choose(found)}
+    assert chosen["model.backbone"] == backbone
+    assert "model.texture" not in chosen
+
+
+def test_few_labels_on_given_weights_take_texture_and_spread_over_the_unlabelled() -> None:
+    few = replace(fingerprint(None), train_counts={"a": 9, "b": 5}, unlabelled=300)
+    chosen = {each.key: each for each in choose(few, start=Start("steel", "vit_tiny_stem"))}
+    assert chosen["model.backbone"].value == "vit_tiny_stem"
+    assert chosen["model.texture"].value is True
+    assert chosen["tuning.method"].value == "prototype"
+    assert chosen["tuning.prototype"].value == "spread"
+    assert "300 images without one" in chosen["tuning.prototype"].reason
+    alone = {each.key for each in choose(replace(few, unlabelled=0), start=Start("steel"))}
+    assert "model.texture" in alone
+    assert "tuning.prototype" not in alone
+
+
+def test_few_labels_beside_many_images_without_one_ask_for_a_pretraining() -> None:
+    few = replace(fingerprint(None), train_counts={"a": 9, "b": 5}, unlabelled=300)
+    assert any("300 images have no label: learn from them first" in note for note in notes(few))
+    many = replace(few, train_counts={"a": 90, "b": 50})
+    assert not any("learn from them first" in note for note in notes(many))

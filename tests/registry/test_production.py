@@ -177,6 +177,18 @@ def test_a_promotion_cut_short_before_the_pointer_is_taken_up(models: Path) -> N
     assert meant(models) == "3"
 
 
+def test_a_promotion_cut_short_and_asked_for_again_is_the_same_promotion(models: Path) -> None:
+    move(models, "1")
+    pointer = models / NAME / POINTER
+    before = pointer.read_text()
+    cut_short = move(models, "2")
+    pointer.write_text(before)
+    again = promote(models, NAME, "2", by="ann", reason="", instead_of="1", shipped=models / "none")
+    assert again == cut_short
+    assert meant(models) == "2"
+    assert len(history(models, NAME)) == 2
+
+
 def test_two_promotions_at_once_come_one_after_the_other(models: Path) -> None:
     commands = [[sys.executable, "-c", PROMOTE, str(models), version] for version in ("1", "2")]
     processes = [

@@ -37,7 +37,8 @@ def page(evidence: Evidence | None) -> str:
     verdict = Verdict("promote" if evidence else "refuse", ("a <reason>",), is_better=True)
     flip = Flip("a/b.png", "hole", "scratch (0.5)", "hole (0.9)", gained=True, picture="")
     flips = [flip] if evidence else []
-    told = GatePage("m@1", "m@2", verdict, evidence, [], [], flips, [("Look", "number 1")])
+    facts = [("Look", "number 1")]
+    told = GatePage("m@1", "m@2", verdict, evidence, [], [], flips, facts, "Nobody can tell.")
     return gate_page(told, Heading("m@2 against m@1", datetime(2026, 11, 21, tzinfo=UTC), "0"))
 
 
@@ -57,3 +58,4 @@ def test_a_leak_is_a_page_without_figures() -> None:
     assert "Refuse" in text
     assert "Not worse?" not in text
     assert "number 1" in text
+    assert "Nobody can tell." in text

@@ -195,7 +195,7 @@ def test_an_image_without_decision_on_all_findings_teaches_nothing(tmp_path: Pat
     from tests.make.registry import put_version
 
     version = version_of(tmp_path, sample("a", "dent", mark("is", "dent"), mark("open", "x", 60)))
-    assignment = Assignment(put_version(tmp_path / "models", "1"), version, {})
+    assignment = Assignment(put_version(tmp_path / "models", "1"), version, {}, "retrain/1")
     workspace = Workspace(tmp_path / "w")
     net = defect_detector(**ARGUMENTS)
     with pytest.raises(NothingToDoError, match="1 images wait until all their findings"):
