@@ -7,8 +7,6 @@ from torch import Tensor
 
 from medvit.models.heads.classify import DefectClassifier
 
-STEPS = 4
-
 
 class FlatGrids:
     """The grids of images without contrast, by size: made once for many images of a folder.
@@ -40,7 +38,7 @@ def evidence_map(
     image: Tensor,
     label: int,
     *,
-    steps: int = STEPS,
+    steps: int | None = None,
     grid: Tensor | None = None,
     flats: FlatGrids | None = None,
 ) -> Tensor:
@@ -54,7 +52,8 @@ def evidence_map(
     Args:
         image: Shape (1, c, height, width), values 0..1.
         label: Index of the class.
-        steps: Points of the midpoint rule between the flat image and this one.
+        steps: Points of the midpoint rule between the flat image and this one; by default
+            those of the backbone.
         grid: `evidence_grid` of the image, where it is known already.
         flats: Where grids of flat images are kept.
 
@@ -64,6 +63,7 @@ def evidence_map(
     """
     own = evidence_grid(model, image) if grid is None else grid  # (1, c, h, w)
     flat = (flats or FlatGrids(model)).like(image)
+    steps = steps or model.backbone.evidence_steps
     shares = (torch.arange(steps, device=image.device) + 0.5) / steps
     path = flat + shares.view(-1, 1, 1, 1) * (own - flat)  # (steps, c, h, w)
     with torch.enable_grad():

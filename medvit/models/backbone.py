@@ -33,12 +33,14 @@ class Backbone2d(nn.Module):
         widths: Channels of each map, finest first; the last one is what heads read.
         strides_px: Pixels on a side of a cell of each map.
         probe_px: Side of an image that the net surely takes.
+        evidence_steps: Points between a flat image and this one that tell what speaks for a class.
     """
 
     in_channels: int
     widths: tuple[int, ...]
     strides_px: tuple[int, ...]
     probe_px: int = 64
+    evidence_steps: int = 4
 
     @property
     def out_channels(self) -> int:

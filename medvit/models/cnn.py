@@ -9,10 +9,10 @@ from medvit.models.backbone import Backbone2d, centre_brightness
 
 CONTRAST_STD = 0.06
 
-LOCAL_LEVELS = 2
-"""Levels before the grid that evidence is read at: on NEU-DET the strongest place of a map lay in
-a true box in 76 % of 136 images from there, in 63 % from the stem, 70 and 67 % from one more or one
-less."""
+LOCAL_LEVELS = 1
+"""Levels before the grid that evidence is read at. Four classifiers of NEU, 271 images each: a box
+overlaps a true one by 0.3 in 58 % from there in two steps, in 54 % from the stem in four, in 45 %
+one level deeper; the strongest place lies in a true box in 74, 75 and 74 %."""
 
 
 class ResidualBlock(nn.Module):
@@ -43,6 +43,8 @@ class Cnn(Backbone2d):
         blocks: Residual blocks of each stage.
         in_channels: 1 for grey images, 3 for colour.
     """
+
+    evidence_steps = 2
 
     def __init__(
         self, widths: tuple[int, ...] = (32, 64, 128, 256), *, blocks: int = 2, in_channels: int = 1
@@ -79,7 +81,7 @@ class Cnn(Backbone2d):
         return maps
 
     def evidence_grid(self, patches: Tensor) -> Tensor:
-        """Return the map of the second level, one cell for 8 pixels on a side."""
+        """Return the map of the first level, one cell for 4 pixels on a side."""
         for level in self.levels[:LOCAL_LEVELS]:
             patches = level(patches)
         return patches

@@ -60,10 +60,10 @@ def convolutional() -> DefectClassifier:
     return net.eval()
 
 
-def test_evidence_of_a_convolutional_net_adds_up_on_a_cell_of_8_pixels() -> None:
+def test_evidence_of_a_convolutional_net_adds_up_after_its_first_level() -> None:
     net, x = convolutional(), torch.rand(1, 1, 64, 48, generator=torch.Generator().manual_seed(2))
     evidence = evidence_map(net, x, 1, steps=64)
-    assert evidence.shape == (8, 6)
+    assert evidence.shape == (16, 12)
     with torch.no_grad():
         expected = margin(net(x), 1) - margin(net(torch.zeros_like(x)), 1)
     assert float(evidence.sum()) == pytest.approx(float(expected), abs=2e-2)
