@@ -134,8 +134,10 @@ class Tuning(Settings):
     adapter_width: int = Field(16, ge=1)
     prompts: int = Field(8, ge=1)
     deep_prompts: bool = True
-    prototype: Literal["cosine", "tied_covariance", "cache", "spread"] = Field(
-        "cosine", description="spread: labels spread over unlabelled images, then a linear head"
+    prototype: Literal["cosine", "tied_covariance", "cache", "spread", "kernel"] = Field(
+        "cosine",
+        description="spread: labels spread over unlabelled images, then a linear head; kernel: "
+        "likeness to each labelled image, for hundreds of labels",
     )
     keep_classes: bool = Field(False, description="add classes to those of model.weights")
     most_moved: float = Field(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from medvit.errors import ConfigError
@@ -12,9 +13,11 @@ from pipelines.classify_start import Start
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
+    from torch import Tensor
 
     from medvit.data.labelled import LabelledImages
     from medvit.learn.tuning.tuned import Tuned
+    from medvit.models.heads.kernel import KernelHead
 
 logger = logging.getLogger(__name__)
 
@@ -85,9 +88,12 @@ def compute_head(start: Start, config: ClassifyConfig, splits: dict[str, Labelle
     features = predict_features(start.net, train.images)
     given: dict[str, Any] = {"names": start.classes}
     kind = config.tuning.prototype
-    if kind == "tied_covariance":
+    if kind == "kernel":
+        start.net.head = _kernel_head(features, train.labels, names=start.classes)
+        plan: dict[str, Any] = {"kind": "kernel", "keys": len(features)}
+    elif kind == "tied_covariance":
         start.net.head = tied_covariance_head(features, train.labels, **given)
-        plan: dict[str, Any] = {"kind": "linear"}
+        plan = {"kind": "linear"}
     else:
         start.net.head = cosine_head(features, train.labels, **given)
         plan = {"kind": "cosine"}
@@ -98,6 +104,16 @@ def compute_head(start: Start, config: ClassifyConfig, splits: dict[str, Labelle
         plan = {"kind": "cache", "keys": len(features), "base": plan}
     start.arguments["head"] = plan
     return float(F.cross_entropy(start.net.head(features), train.labels).detach())
+
+
+def _kernel_head(features: Tensor, labels: Tensor, *, names: Sequence[str]) -> KernelHead:
+    from medvit.learn.tuning.kernel import kernel_head
+
+    try:
+        return kernel_head(features, labels, names=names)
+    except ValueError as error:
+        msg = f"tuning.prototype=kernel: {error}"
+        raise ConfigError(msg, hint="choose another tuning.prototype") from error
 
 
 def grow_head(start: Start, config: ClassifyConfig, splits: dict[str, LabelledImages]) -> float:

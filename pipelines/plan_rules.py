@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 from medvit.data.fingerprint import Fingerprint
 
@@ -10,6 +11,8 @@ CNN_DATA, HYBRID_DATA = 2_000, 5_000
 """Training images below which a small CNN, or convolutions before attention, learn better."""
 
 FEW_SHOTS = 10
+KERNEL_TAIL = 10.0
+"""Largest over smallest class; beyond it the loss has to make up for the tail."""
 LARGE_PX = 512
 SIDES_PX = (64, 96, 128, 160, 192, 224, 256, 320, 384, 448, 512)
 STEPS = 1_500
@@ -20,6 +23,9 @@ NOISY = 0.05
 MOST_WRONG = 0.5
 LEAST_A_CLASS = 10
 """Training images of the rarest class below which small losses choose by luck."""
+
+
+Way = Literal["learn", "cosine", "spread", "kernel"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +58,7 @@ def choose(
     Args:
         realtime: Prefer a light network.
     """
-    weights = start.weights
+    weights, way = start.weights, _way(start.weights, found)
     images = sum(found.train_counts.values())
     fewest = min(found.train_counts.values())
     side = _side(found)
@@ -63,15 +69,15 @@ def choose(
         _channels(found),
         _backbone(found, images, start, realtime=realtime),
         _weights(weights),
-        *_texture(weights, fewest),
+        *_texture(way),
         Choice("train.epochs", epochs, f"about {STEPS} steps of {batch} images, 10 to 100 epochs"),
         Choice("train.batch_size", batch, f"at most 32 and half of {images} training images"),
         Choice("train.lr", 5e-4, "of AdamW at batches of 32 from scratch, the shipped recipe"),
         _loss(found),
         Choice("sampler.name", "none", "a tail is corrected once, by the loss"),
-        *_noise(found, _tuning(weights, fewest), fewest),
-        _tuning(weights, fewest),
-        *_prototype(weights, fewest, found),
+        *_noise(found, fewest),
+        _tuning(weights, way, fewest),
+        *_prototype(way, found),
         Choice("views.side_px", max(32, side * 7 // 8 // 16 * 16), "views are about 7/8 a side"),
     )
 
@@ -153,23 +159,29 @@ def _weights(weights: str) -> Choice:
     return Choice("model.weights", weights, "named by --weights")
 
 
-def _texture(weights: str, fewest: int) -> tuple[Choice, ...]:
-    if not _is_few(weights, fewest):
+def _way(weights: str, found: Fingerprint) -> Way:
+    """Return how a head is computed of given weights that stay; `learn` where they do not."""
+    images, fewest = sum(found.train_counts.values()), min(found.train_counts.values())
+    if weights == "none":
+        return "learn"
+    if fewest <= FEW_SHOTS:
+        return "spread" if found.unlabelled else "cosine"
+    return "kernel" if images < CNN_DATA and found.imbalance <= KERNEL_TAIL else "learn"
+
+
+def _texture(way: Way) -> tuple[Choice, ...]:
+    if way == "learn":
         return ()
-    reason = "with few labels plain texture beside the network tells more than either alone"
+    reason = "plain texture beside the network tells more than either alone"
     return (Choice("model.texture", True, reason),)
 
 
-def _prototype(weights: str, fewest: int, found: Fingerprint) -> tuple[Choice, ...]:
-    if not _is_few(weights, fewest) or not found.unlabelled:
-        return ()
-    reason = f"labels flow to {found.unlabelled} images without one along nearest neighbours"
-    return (Choice("tuning.prototype", "spread", reason),)
-
-
-def _is_few(weights: str, fewest: int) -> bool:
-    """Whether given weights are kept, and only a head is computed."""
-    return weights != "none" and fewest <= FEW_SHOTS
+def _prototype(way: Way, found: Fingerprint) -> tuple[Choice, ...]:
+    reasons = {
+        "spread": f"labels flow to {found.unlabelled} images without one along nearest neighbours",
+        "kernel": "likeness to each labelled image, of hundreds",
+    }
+    return (Choice("tuning.prototype", way, reasons[way]),) if way in reasons else ()
 
 
 def _loss(found: Fingerprint) -> Choice:
@@ -180,7 +192,7 @@ def _loss(found: Fingerprint) -> Choice:
     return Choice("loss.name", "logit_adjustment", reason)
 
 
-def _noise(found: Fingerprint, tuning: Choice, fewest: int) -> tuple[Choice, ...]:
+def _noise(found: Fingerprint, fewest: int) -> tuple[Choice, ...]:
     """Return which method learns around wrong labels, with the rate it is to reckon with."""
     key, noise = "noise.method", found.noise
     if noise is None:
@@ -190,7 +202,7 @@ def _noise(found: Fingerprint, tuning: Choice, fewest: int) -> tuple[Choice, ...
         return (Choice(key, "none", f"{told}: not surely more than {NOISY:.0%}"),)
     if noise.rate > MOST_WRONG:
         return (Choice(key, "none", f"{told}, more than half: no method helps, look at them"),)
-    if tuning.value == "prototype" or fewest < LEAST_A_CLASS:
+    if fewest < LEAST_A_CLASS:
         reason = f"{told}, but the rarest class has {fewest} images: too few to leave any out"
         return (Choice(key, "none", reason),)
     rate = Choice("noise.rate", round(noise.rate, 3), "as estimated by grouped cross-validation")
@@ -198,10 +210,13 @@ def _noise(found: Fingerprint, tuning: Choice, fewest: int) -> tuple[Choice, ...
     return (Choice(key, "prune", reason), rate)
 
 
-def _tuning(weights: str, fewest: int) -> Choice:
+def _tuning(weights: str, way: Way, fewest: int) -> Choice:
     key = "tuning.method"
     if weights == "none":
         return Choice(key, "full", "from fresh weights everything has to be learnt")
-    if _is_few(weights, fewest):
+    if way == "kernel":
+        reason = f"below {CNN_DATA} images a head computed of given weights did better than tuning"
+        return Choice(key, "prototype", reason)
+    if way != "learn":
         return Choice(key, "prototype", f"the rarest class has {fewest} images: nothing to tune")
     return Choice(key, "layer_decay", "given weights change least where they are most general")

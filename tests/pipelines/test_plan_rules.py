@@ -86,3 +86,22 @@ def test_few_labels_beside_many_images_without_one_ask_for_a_pretraining() -> No
     assert any("300 images have no label: learn from them first" in note for note in notes(few))
     many = replace(few, train_counts={"a": 90, "b": 50})
     assert not any("learn from them first" in note for note in notes(many))
+
+
+@pytest.mark.parametrize(
+    ("counts", "method", "prototype"),
+    [
+        ({"a": 200, "b": 40}, "prototype", "kernel"),
+        ({"a": 900, "b": 40}, "layer_decay", None),  # a long tail
+        ({"a": 1500, "b": 1500}, "layer_decay", None),
+    ],
+)
+def test_hundreds_of_labels_on_given_weights_take_a_kernel(
+    counts: dict[str, int], method: str, prototype: str | None
+) -> None:
+    imbalance = counts["a"] / counts["b"]
+    found = replace(fingerprint(None), train_counts=counts, imbalance=imbalance)
+    chosen = {each.key: each.value for each in choose(found, start=Start("cnn", "cnn_small"))}
+    assert chosen["tuning.method"] == method
+    assert chosen.get("tuning.prototype") == prototype
+    assert ("model.texture" in chosen) == (method == "prototype")

@@ -240,6 +240,7 @@ def test_the_run_folder_holds_what_people_look_at(tmp_path: Path) -> None:
         ({"method": "adapter", "adapter_width": 2}, {"adapter_width": 2}),
         ({"method": "prompt", "prompts": 2}, {"prompts": 2, "deep": True}),
         ({"method": "prototype", "prototype": "cache"}, None),
+        ({"method": "prototype", "prototype": "kernel"}, None),
     ],
 )
 def test_a_tuned_model_is_built_again_from_its_card(

@@ -10,7 +10,7 @@ from lightning.pytorch import Callback
 Method = Literal[
     "full", "layer_decay", "gradual", "head", "head_norm", "adapter", "prompt", "prototype"
 ]
-PrototypeKind = Literal["cosine", "tied_covariance", "cache", "spread"]
+PrototypeKind = Literal["cosine", "tied_covariance", "cache", "spread", "kernel"]
 
 
 @dataclass(frozen=True, slots=True)

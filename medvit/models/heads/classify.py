@@ -7,6 +7,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from medvit.models.backbone import Backbone2d, Backbone3d
+from medvit.models.heads.kernel import KernelHead
 from medvit.models.heads.novel import NovelHead
 from medvit.models.heads.prototype import CacheHead, CosineHead, GrownHead
 
@@ -57,9 +58,9 @@ def build_head(channels: int, *, classes: int, plan: dict[str, Any]) -> nn.Modul
     """Return a head as a model card describes it.
 
     Args:
-        plan: `kind` is linear, cosine (with `scale` if fixed), cache (with `keys` and
-            `base`), grown (with `added` and `base`) or novel (with `means` and `base`);
-            `base` is a plan of its own.
+        plan: `kind` is linear, cosine (with `scale` if fixed), kernel (with `keys`), cache
+            (with `keys` and `base`), grown (with `added` and `base`) or novel (with `means`
+            and `base`); `base` is a plan of its own.
 
     Raises:
         ValueError: If there is no such kind.
@@ -69,6 +70,8 @@ def build_head(channels: int, *, classes: int, plan: dict[str, Any]) -> nn.Modul
         return nn.Linear(channels, classes)
     if kind == "cosine":
         return CosineHead(channels, classes, scale=plan.get("scale"))
+    if kind == "kernel":
+        return KernelHead(channels, classes, keys=plan["keys"])
     base = plan.get("base", {})
     if kind == "cache":
         inner = build_head(channels, classes=classes, plan=base)
@@ -80,7 +83,7 @@ def build_head(channels: int, *, classes: int, plan: dict[str, Any]) -> nn.Modul
     if kind == "novel":
         inner = build_head(channels, classes=classes - 1, plan=base)
         return NovelHead(inner, channels, old=classes - 1, means=plan["means"])
-    msg = f"a head is linear, cosine, cache, grown or novel, got {kind!r}"
+    msg = f"a head is linear, cosine, kernel, cache, grown or novel, got {kind!r}"
     raise ValueError(msg)
 
 

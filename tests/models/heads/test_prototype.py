@@ -50,6 +50,7 @@ def test_old_logits_of_a_grown_head_are_the_same_to_the_bit() -> None:
     [
         {},
         {"kind": "cosine"},
+        {"kind": "kernel", "keys": 3},
         {"kind": "cache", "keys": 3, "base": {"kind": "cosine"}},
         {"kind": "grown", "added": 1, "base": {"kind": "cache", "keys": 2}},
     ],
