@@ -13,6 +13,7 @@ LEAST_SD = 0.05
 """Of the mean sd of its block: a channel that hardly varied in training is not blown up."""
 
 TINY = 1e-12
+"""Least variance of a map: a limit, for the exporter to ONNX leaves out so small a summand."""
 
 
 class TexturedBackbone(Backbone2d):
@@ -111,7 +112,7 @@ def _joined(maps: list[Tensor], texture: Tensor) -> Tensor:
 def _deviations(values: Tensor) -> Tensor:
     """Return a map (n, c, h, w) whose mean over places is the sd of another."""
     squares = (values - values.mean(dim=(2, 3), keepdim=True)) ** 2
-    return squares / (squares.mean(dim=(2, 3), keepdim=True) + TINY).sqrt()
+    return squares / squares.mean(dim=(2, 3), keepdim=True).clamp(min=TINY).sqrt()
 
 
 def _on_grid(values: Tensor, grid: torch.Size) -> Tensor:

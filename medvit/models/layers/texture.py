@@ -73,8 +73,11 @@ def _on_circle(grey: Tensor, angle: float, radius: int) -> Tensor:
 
 
 def _part(length: int, offset: float, *, like: Tensor) -> Tensor:
-    """Return the part of a pixel after the last whole one at each place, (length,)."""
-    places = torch.arange(length, dtype=like.dtype, device=like.device) + offset
+    """Return the part of a pixel after the last whole one at each place, (length,).
+
+    The offset is a tensor: ONNX holds a bare number in single precision, which breaks ties.
+    """
+    places = torch.arange(length, dtype=like.dtype, device=like.device) + like.new_tensor(offset)
     return places - places.floor()
 
 
