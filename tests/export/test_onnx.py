@@ -46,10 +46,10 @@ def textured_classifier() -> DefectClassifier:
     backbone(torch.rand(16, 1, 32, 32))  # batch norms have seen something
     backbone.eval()
     backbone.learn_scale(backbone.raw(torch.rand(32, 1, 32, 32)))
-    last = backbone.network.get_submodule("levels.1.1.norm2")
-    first = backbone.network.get_submodule("levels.0.1.norm2")
-    for norm in (first, last):
-        norm.bias.data[0] = -1e3  # type: ignore[union-attr]
+    for name in ("levels.0.1.norm2", "levels.1.1.norm2"):
+        norm = backbone.network.get_submodule(name)
+        assert isinstance(norm, nn.BatchNorm2d)
+        norm.bias.data[0] = -1e3
     return DefectClassifier(backbone, classes=3).eval()
 
 
