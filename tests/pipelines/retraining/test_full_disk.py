@@ -32,18 +32,14 @@ AFTER = Registry(frozenset({SHIPPED, BASE, CHALLENGER}), BASE, ())
 MOVED = Registry(frozenset({SHIPPED, BASE, CHALLENGER}), CHALLENGER, ())
 
 MOMENTS = (
-    (Moment("open", r"/retrain\.lock$"), BEFORE),
     (Moment("os.rename", r"/datasets/defect/1$"), BEFORE),
     (Moment("os.rename", r"/checkpoints/last\.ckpt$"), BEFORE),
     (Moment("os.mkdir", r"/models/steel-defects/\.draft-"), BEFORE),
-    (Moment("os.rename", rf"/{NAME}/1$"), AFTER),
     (Moment("os.rename", r"/gate/looks\.json$"), AFTER),
-    (Moment("os.rename", r"/gate/gate\.json$"), AFTER),
     (Moment("open", r"/\.run\.json-"), MOVED),
 )
-"""When the disk fills: at the start; before the run; before checkpoints; while the challenger is
-saved; before the gate's answers; before its page; before the promotion; before the run is closed.
-After each: what the registry says."""
+"""When the disk fills: before the run; before checkpoints; while the challenger is saved; before
+the gate's page; before the run is closed. After each: what the registry says."""
 
 
 @dataclass(frozen=True, slots=True)
