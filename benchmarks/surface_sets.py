@@ -5,12 +5,12 @@ from __future__ import annotations
 import csv
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from torch import Tensor, tensor
+from torch import Tensor, from_numpy
 
 from medvit.data.surface import load_grey_images
 from medvit.learn.noise.cross_validation import deal_groups
@@ -56,76 +56,79 @@ class SurfaceSet:
         return [place for place in own if self.groups[place] not in taken]
 
 
+@dataclass(frozen=True, slots=True)
+class _Listing:
+    """What a list beside the images says; `folds` None: groups are dealt by hash of their names."""
+
+    root: Path
+    paths: list[str]
+    names: list[str]
+    groups: list[str]
+    figure: str
+    folds: list[int] | None = None
+    draws: dict[str, list[int]] = field(default_factory=dict)
+
+
 def read_set(name: str, defects: Path, *, side_px: int) -> SurfaceSet:
     """Read `neu`, `xsdd` or `elpv` from the folder that holds all of them."""
-    return {"neu": _read_neu, "xsdd": _read_xsdd, "elpv": _read_elpv}[name](defects, side_px)
+    listed = {"neu": _list_neu, "xsdd": _list_xsdd, "elpv": _list_elpv}[name](defects)
+    classes = tuple(sorted({*listed.names}))
+    labels = np.array([classes.index(each) for each in listed.names])
+    dealt = deal_groups(listed.groups, labels) if listed.folds is None else np.array(listed.folds)
+    return SurfaceSet(
+        name=name,
+        root=listed.root,
+        paths=listed.paths,
+        images=load_grey_images(listed.root, listed.paths, side_px=side_px),
+        labels=from_numpy(labels),
+        classes=classes,
+        groups=listed.groups,
+        folds=dealt,
+        draws=listed.draws,
+        figure=listed.figure,
+    )
 
 
-def _read_neu(defects: Path, side_px: int) -> SurfaceSet:
-    """Read NEU with the folds of its list; fold 0 is dev_val."""
+def _list_neu(defects: Path) -> _Listing:
+    """List NEU with the folds that are given; fold 0 is dev_val."""
     folder = defects / "neu-det"
     rows = _rows(folder / "neu-det-dev.csv")
-    paths = [f"{row['image']}.jpg" for row in rows]
-    labels, classes = _indexed([row["class"] for row in rows])
-    return SurfaceSet(
-        name="neu",
-        root=folder / "images",
-        paths=paths,
-        images=load_grey_images(folder / "images", paths, side_px=side_px),
-        labels=labels,
-        classes=classes,
+    return _Listing(
+        folder / "images",
+        paths=[f"{row['image']}.jpg" for row in rows],
+        names=[row["class"] for row in rows],
         groups=[row["group"] for row in rows],
-        folds=np.array([int(row["fold"]) for row in rows]),
-        draws=_draws(folder / "splits/fewshot.json", [row["image"] for row in rows]),
         figure="accuracy",
+        folds=[int(row["fold"]) for row in rows],
+        draws=_draws(folder / "splits/fewshot.json", [row["image"] for row in rows]),
     )
 
 
-def _read_xsdd(defects: Path, side_px: int) -> SurfaceSet:
-    """Read X-SDD; groups are dealt to five folds by the hash of their names."""
+def _list_xsdd(defects: Path) -> _Listing:
     folder = defects / "x-sdd"
     rows = _rows(folder / "x-sdd-dev.csv")
-    paths, groups = [row["image"] for row in rows], [row["group"] for row in rows]
-    labels, classes = _indexed([row["class"] for row in rows])
-    return SurfaceSet(
-        name="xsdd",
-        root=folder / "images",
+    paths = [row["image"] for row in rows]
+    return _Listing(
+        folder / "images",
         paths=paths,
-        images=load_grey_images(folder / "images", paths, side_px=side_px),
-        labels=labels,
-        classes=classes,
-        groups=groups,
-        folds=deal_groups(groups, labels.numpy()),
-        draws=_draws(folder / "fewshot.json", paths),
+        names=[row["class"] for row in rows],
+        groups=[row["group"] for row in rows],
         figure="macro_f1",
+        draws=_draws(folder / "fewshot.json", paths),
     )
 
 
-def _read_elpv(defects: Path, side_px: int) -> SurfaceSet:
-    """Read solar cells; defective from a probability of 1/2 on, runs of cells stay whole."""
+def _list_elpv(defects: Path) -> _Listing:
+    """List solar cells: defective from a probability of 1/2 on, groups are runs of cells."""
     folder = defects / "elpv"
     rows = _rows(folder / "elpv-dev.csv")
-    paths, groups = [row["image"] for row in rows], [f"{r['type']} {r['run']}" for r in rows]
-    labels, classes = _indexed(
-        ["functional" if float(row["prob"]) < 0.5 else "defective" for row in rows]
-    )
-    return SurfaceSet(
-        name="elpv",
-        root=folder / "images",
-        paths=paths,
-        images=load_grey_images(folder / "images", paths, side_px=side_px),
-        labels=labels,
-        classes=classes,
-        groups=groups,
-        folds=deal_groups(groups, labels.numpy()),
-        draws={},
+    return _Listing(
+        folder / "images",
+        paths=[row["image"] for row in rows],
+        names=["functional" if float(row["prob"]) < 0.5 else "defective" for row in rows],
+        groups=[f"{row['type']} {row['run']}" for row in rows],
         figure="balanced_accuracy",
     )
-
-
-def _indexed(names: Sequence[str]) -> tuple[Tensor, tuple[str, ...]]:
-    classes = tuple(sorted({*names}))
-    return tensor([classes.index(name) for name in names]), classes
 
 
 def _draws(file: Path, names: Sequence[str]) -> dict[str, list[int]]:

@@ -212,8 +212,7 @@ def latest_findings_of(session: Session, cases: Iterable[CaseTable]) -> dict[str
 
 def decisions_of(session: Session, case_id: str) -> list[DecisionRow]:
     """Return all decisions of a case, oldest first."""
-    query = select(DecisionTable).where(DecisionTable.case_id == case_id)
-    return [to_decision(row) for row in session.scalars(query.order_by(DecisionTable.id))]
+    return decisions_of_cases(session, [case_id]).get(case_id, [])
 
 
 def decisions_of_cases(session: Session, case_ids: Iterable[str]) -> dict[str, list[DecisionRow]]:
