@@ -12,7 +12,7 @@ PROJECT = Path(__file__).resolve().parent.parent
 ROOMS = ("medvit", "pipelines", "apps")
 FORBIDDEN_NAMES = {"utils", "helpers", "common", "misc", "core", "base"}
 RANKS = {
-    **dict.fromkeys(("errors", "atomic", "resources", "geometry", "__init__"), 0),
+    **dict.fromkeys(("errors", "atomic", "alarms", "resources", "geometry", "__init__"), 0),
     **dict.fromkeys(("volume", "workspace"), 1),
     **dict.fromkeys(("io", "tiles"), 2),
     **dict.fromkeys(("data", "models"), 3),

@@ -13,7 +13,7 @@ from torch.nn import functional as F  # noqa: N812
 
 from medvit.data.grey import Channels, prepare_channels
 from medvit.errors import ModelError
-from medvit.inference.evidence import FlatGrids, evidence_grid, evidence_map
+from medvit.inference.evidence import FlatGrids, ask, evidence_map
 from medvit.models.heads.classify import DefectClassifier
 from medvit.models.weights import ModelCard
 
@@ -77,17 +77,15 @@ def judge_image(
     channels: Channels = how.get("channels", "grey")
     seen = prepare_channels(pixels, side_px=int(how["side_px"]), channels=channels)
     image = torch.from_numpy(seen)[None].to(next(model.parameters()).device)
-    with torch.no_grad():
-        grid = evidence_grid(model, image)
-        features = model.backbone.encode_grid(grid).mean(dim=(2, 3))
-        logits = model.head(features)[0].double().cpu()
+    answer = ask(model, image)
+    logits = answer.logits.detach()[0].double().cpu()
     shares = (logits / float(card.calibration.get("temperature", 1.0))).softmax(dim=0)
     best = int(shares.argmax())
-    evidence = evidence_map(model, image, best, grid=grid, flats=flats).float().cpu().numpy()
+    evidence = evidence_map(model, image, best, answer=answer, flats=flats).float().cpu().numpy()
     heat = heat_of(evidence, height=pixels.shape[0], width=pixels.shape[1])
     label = card.classes[best]
     probabilities = dict(zip(card.classes, shares.tolist(), strict=True))
-    read = features[0].float().cpu().numpy()
+    read = answer.features.detach()[0].float().cpu().numpy()
     return Judgement(label, probabilities[label], probabilities, heat, box_of(heat), read)
 
 

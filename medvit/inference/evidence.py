@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
+
 import torch
 from torch import Tensor
 
@@ -26,6 +29,22 @@ class FlatGrids:
         return self._known[image.shape]
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Answer:
+    """What a classifier says of one image, and what it takes to ask why.
+
+    Attributes:
+        grid: `evidence_grid` of the image, (1, c, h, w).
+        features: What the head reads, (1, d).
+        logits: Of all classes, (1, k); they know how they came from `grid` where evidence is
+            read at the image itself.
+    """
+
+    grid: Tensor
+    features: Tensor
+    logits: Tensor
+
+
 @torch.no_grad()
 def evidence_grid(model: DefectClassifier, image: Tensor) -> Tensor:
     """Return the grid at which evidence is read, of an image (1, c, height, width)."""
@@ -33,44 +52,56 @@ def evidence_grid(model: DefectClassifier, image: Tensor) -> Tensor:
     return backbone.evidence_grid(backbone.embed(image))
 
 
+def ask(model: DefectClassifier, image: Tensor) -> Answer:
+    """Return what a classifier says of an image (1, c, height, width), values 0..1."""
+    traced = 1.0 in model.backbone.evidence_shares
+    grid = evidence_grid(model, image).requires_grad_(traced)
+    with torch.set_grad_enabled(traced):
+        features = model.backbone.encode_grid(grid).mean(dim=(2, 3))
+        return Answer(grid, features, model.head(features))
+
+
 def evidence_map(
     model: DefectClassifier,
     image: Tensor,
     label: int,
     *,
-    steps: int | None = None,
-    grid: Tensor | None = None,
+    shares: Sequence[float] | None = None,
+    answer: Answer | None = None,
     flats: FlatGrids | None = None,
 ) -> Tensor:
     """Return how much each place adds to a class, over an image without contrast.
 
     Integrated gradients (Sundararajan 2017, arXiv 1703.01365) at the deepest grid whose cells
-    still know their own surroundings only (`Backbone2d.evidence_grid`). Applying the head to the
-    last tokens of a Transformer instead fails: attention spreads the class over all of them,
-    and the map falls on the background.
+    still know their own surroundings only (`Backbone2d.evidence_grid`); where slopes are read
+    at the image alone, gradient times difference (Shrikumar 2017, arXiv 1704.02685). Applying
+    the head to the last tokens of a Transformer instead fails: attention spreads the class over
+    all of them, and the map falls on the background.
 
     Args:
         image: Shape (1, c, height, width), values 0..1.
         label: Index of the class.
-        steps: Points of the midpoint rule between the flat image and this one; by default
-            those of the backbone.
-        grid: `evidence_grid` of the image, where it is known already.
+        shares: Where on the way from the flat image (0) to this one (1) slopes are read; by
+            default as the backbone says.
+        answer: To `ask` of the same image, where it is known already.
         flats: Where grids of flat images are kept.
 
     Returns:
-        Shape (h, w), on that grid. With enough steps the values add up to
+        Shape (h, w), on that grid. With many shares, evenly spread, the values add up to
         the margin of the class over the mean of the others, less that of a flat image.
     """
-    own = evidence_grid(model, image) if grid is None else grid  # (1, c, h, w)
+    own = answer or ask(model, image)
     flat = (flats or FlatGrids(model)).like(image)
-    steps = steps or model.backbone.evidence_steps
-    shares = (torch.arange(steps, device=image.device) + 0.5) / steps
-    path = flat + shares.view(-1, 1, 1, 1) * (own - flat)  # (steps, c, h, w)
-    with torch.enable_grad():
-        path.requires_grad_()
-        total = margin(model.judge_grid(path), label).sum()
-        (slopes,) = torch.autograd.grad(total, path)
-    return ((own - flat)[0] * slopes.mean(dim=0)).sum(dim=0)
+    if shares is None:
+        shares = model.backbone.evidence_shares
+    if tuple(shares) == (1.0,) and own.logits.requires_grad:
+        slopes = _slopes(own.logits, own.grid, label)
+    else:
+        steps = torch.tensor(shares, device=image.device).view(-1, 1, 1, 1)
+        path = (flat + steps * (own.grid.detach() - flat)).requires_grad_()  # (steps, c, h, w)
+        with torch.enable_grad():
+            slopes = _slopes(model.judge_grid(path), path, label)
+    return ((own.grid.detach() - flat)[0] * slopes.mean(dim=0)).sum(dim=0)
 
 
 def margin(logits: Tensor, label: int) -> Tensor:
@@ -82,3 +113,8 @@ def margin(logits: Tensor, label: int) -> Tensor:
     """
     others = logits.sum(dim=1) - logits[:, label]
     return logits[:, label] - others / (logits.shape[1] - 1)
+
+
+def _slopes(logits: Tensor, grid: Tensor, label: int) -> Tensor:
+    (slopes,) = torch.autograd.grad(margin(logits, label).sum(), grid, retain_graph=True)
+    return slopes

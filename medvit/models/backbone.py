@@ -33,14 +33,15 @@ class Backbone2d(nn.Module):
         widths: Channels of each map, finest first; the last one is what heads read.
         strides_px: Pixels on a side of a cell of each map.
         probe_px: Side of an image that the net surely takes.
-        evidence_steps: Points between a flat image and this one that tell what speaks for a class.
+        evidence_shares: Where on the way from a flat image (0) to this one (1) slopes are read
+            that tell what speaks for a class.
     """
 
     in_channels: int
     widths: tuple[int, ...]
     strides_px: tuple[int, ...]
     probe_px: int = 64
-    evidence_steps: int = 4
+    evidence_shares: tuple[float, ...] = (0.125, 0.375, 0.625, 0.875)
 
     @property
     def out_channels(self) -> int:
@@ -85,9 +86,13 @@ class Backbone2d(nn.Module):
         """
         return patches
 
+    def stages_of_grid(self, grid: Tensor) -> list[Tensor]:
+        """Return all maps of such a grid."""
+        return self.stages(grid)
+
     def encode_grid(self, grid: Tensor) -> Tensor:
         """Return the last map of such a grid."""
-        return self.encode(grid)
+        return self.stages_of_grid(grid)[-1]
 
 
 def centre_brightness(x: Tensor, *, contrast_std: float) -> Tensor:

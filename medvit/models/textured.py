@@ -43,6 +43,7 @@ class TexturedBackbone(Backbone2d):
         self.in_channels = network.in_channels
         self.strides_px = network.strides_px
         self.probe_px = network.probe_px
+        self.evidence_shares = network.evidence_shares
         channels = 2 * sum(network.widths) + WIDTH
         self.widths = (*network.widths[:-1], channels)
         self.register_buffer("mean", torch.zeros(channels))
@@ -60,21 +61,27 @@ class TexturedBackbone(Backbone2d):
 
     def embed(self, x: Tensor) -> Tensor:
         """Return what the network's first layers see, with texture as further channels."""
-        patches = self.network.embed(x)
-        texture = self.texture(x).to(patches.dtype)[:, :, None, None]
-        return torch.cat([patches, texture.expand(-1, -1, *patches.shape[2:])], dim=1)
+        return _with_texture(self.network.embed(x), self.texture(x))
 
     def stages(self, patches: Tensor) -> list[Tensor]:
         """Return the maps of the network, and all features in place of its last one."""
-        own, texture = patches[:, :-WIDTH], patches[:, -WIDTH:, 0, 0].detach()
-        maps = self.network.stages(own)
-        return [*maps[:-1], self._scaled(_joined(maps, texture))]
+        own, texture = _parted(patches)
+        return self._all_features(self.network.stages(own), texture)
+
+    def evidence_grid(self, patches: Tensor) -> Tensor:
+        """Return the network's grid, with texture as further channels."""
+        own, texture = _parted(patches)
+        return _with_texture(self.network.evidence_grid(own), texture)
+
+    def stages_of_grid(self, grid: Tensor) -> list[Tensor]:
+        """Return the same maps as of all patches."""
+        own, texture = _parted(grid)
+        return self._all_features(self.network.stages_of_grid(own), texture)
 
     def raw(self, x: Tensor) -> Tensor:
         """Return features (n, d) of images before they are brought to one scale."""
-        patches = self.embed(x)
-        maps = self.network.stages(patches[:, :-WIDTH])
-        return _joined(maps, patches[:, -WIDTH:, 0, 0]).mean(dim=(2, 3))
+        own, texture = _parted(self.embed(x))
+        return _joined(self.network.stages(own), texture).mean(dim=(2, 3))
 
     @torch.no_grad()
     def learn_scale(self, features: Tensor) -> None:
@@ -94,8 +101,20 @@ class TexturedBackbone(Backbone2d):
         self.mean.copy_(wide.mean(dim=0))
         self.scale.copy_(torch.cat(factors))
 
-    def _scaled(self, features: Tensor) -> Tensor:
-        return (features.float() - self.mean[:, None, None]) * self.scale[:, None, None]
+    def _all_features(self, maps: list[Tensor], texture: Tensor) -> list[Tensor]:
+        features = _joined(maps, texture.detach()).float()
+        return [*maps[:-1], (features - self.mean[:, None, None]) * self.scale[:, None, None]]
+
+
+def _with_texture(grid: Tensor, texture: Tensor) -> Tensor:
+    """Return a grid (n, c, h, w) with texture (n, d) as further channels."""
+    wide = texture.to(grid.dtype)[:, :, None, None]
+    return torch.cat([grid, wide.expand(-1, -1, *grid.shape[2:])], dim=1)
+
+
+def _parted(grid: Tensor) -> tuple[Tensor, Tensor]:
+    """Return a grid without its channels of texture, and texture (n, d)."""
+    return grid[:, :-WIDTH], grid[:, -WIDTH:, 0, 0]
 
 
 def _joined(maps: list[Tensor], texture: Tensor) -> Tensor:

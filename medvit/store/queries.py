@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
-from sqlalchemy import ColumnElement, Select, and_, func, not_, or_, select
+from sqlalchemy import ColumnElement, Select, Table, and_, func, not_, or_, select
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
@@ -35,7 +35,8 @@ SIGNALS: dict[Queue, SignalName] = {
 WAITING = ("uncertainty", "ood", "priority")
 """Signals of cases that nobody reviewed yet; the others may be about reviewed ones."""
 SKIP_RESTS = timedelta(hours=12)
-ROWS_AT_ONCE = 500  # 17 columns each: below the 32,766 parameters of a SQLite statement
+ROWS_AT_ONCE = 500
+"""Below the 32,766 parameters of a SQLite statement."""
 
 
 def conditions(wanted: CaseFilter, *, now: datetime) -> list[ColumnElement[bool]]:
@@ -226,4 +227,4 @@ def decisions_of_cases(session: Session, case_ids: Iterable[str]) -> dict[str, l
 
 def insert_into(session: Session, table: type[Base]) -> Any:
     """Return the INSERT of the database at hand, which knows `on_conflict_do_update`."""
-    return INSERTS[session.get_bind().dialect.name](table)
+    return INSERTS[session.get_bind().dialect.name](cast(Table, table.__table__))

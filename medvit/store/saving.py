@@ -61,14 +61,15 @@ def _put_cases(session: Session, rows: Sequence[dict[str, Any]]) -> None:
         "version": 0,
     }
     new = [{**row, **unreviewed, "label_now": row["label"]} for row in rows]
-    insert = insert_into(session, CaseTable).values(new)
+    insert = insert_into(session, CaseTable)
     changed = {name: insert.excluded[name] for name in rows[0] if name != "case_id"}
     session.execute(
         insert.on_conflict_do_update(
             index_elements=[CaseTable.case_id],
             set_=changed,
             where=CaseTable.run_id <= insert.excluded.run_id,
-        )
+        ),
+        new,
     )
 
 
@@ -85,7 +86,6 @@ def _put_findings(session: Session, run_id: int, results: Sequence[CaseResult]) 
         {"run_id": run_id, "finding_id": row["finding_id"], "case_id": row["case_id"]}
         for row in rows
     ]
-    for start in range(0, len(rows), ROWS_AT_ONCE):
+    if rows:
         for table, values in ((FindingTable, rows), (RunFindingTable, seen)):
-            insert = insert_into(session, table).values(values[start : start + ROWS_AT_ONCE])
-            session.execute(insert.on_conflict_do_nothing())
+            session.execute(insert_into(session, table).on_conflict_do_nothing(), values)

@@ -18,7 +18,7 @@ from medvit.store.tables import CaseTable, SignalTable
 
 REASON_MAX = 1000
 ROWS_AT_ONCE = 1000
-"""5 columns each: below the 32,766 parameters of a SQLite statement."""
+"""Below the 32,766 parameters of a SQLite statement."""
 UNCERTAIN_FROM = 0.5
 """Of 1 - |2p - 1|: a probability between 0.25 and 0.75 makes a case uncertain."""
 
@@ -35,21 +35,22 @@ def put(session: Session, rows: Sequence[CaseSignal], *, now: datetime) -> None:
     by_key = {(row.case_id, row.name): row for row in rows}
     unique = [by_key[key] for key in sorted(by_key)]  # one order of locks for all processes
     _check_cases(session, [row.case_id for row in unique])
-    for start in range(0, len(unique), ROWS_AT_ONCE):
-        values = [
-            {
-                "case_id": row.case_id,
-                "name": row.name,
-                "value": float(row.value),
-                "reason": row.reason,
-                "made_at": row.made_at or now,
-            }
-            for row in unique[start : start + ROWS_AT_ONCE]
-        ]
-        insert = insert_into(session, SignalTable).values(values)
-        new = {name: insert.excluded[name] for name in ("value", "reason", "made_at")}
-        keys = [SignalTable.case_id, SignalTable.name]
-        session.execute(insert.on_conflict_do_update(index_elements=keys, set_=new))
+    if not unique:
+        return
+    values = [
+        {
+            "case_id": row.case_id,
+            "name": row.name,
+            "value": float(row.value),
+            "reason": row.reason,
+            "made_at": row.made_at or now,
+        }
+        for row in unique
+    ]
+    insert = insert_into(session, SignalTable)
+    new = {name: insert.excluded[name] for name in ("value", "reason", "made_at")}
+    keys = [SignalTable.case_id, SignalTable.name]
+    session.execute(insert.on_conflict_do_update(index_elements=keys, set_=new), values)
 
 
 def drop(session: Session, name: SignalName, case_id: str = "") -> None:

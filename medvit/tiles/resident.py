@@ -9,8 +9,9 @@ import sys
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
-from threading import Event, Thread
 from types import TracebackType
+
+from medvit.alarms import Alarm
 
 STATM, STATUS = Path("/proc/self/statm"), Path("/proc/self/status")
 MIB = 2**20
@@ -99,9 +100,8 @@ class PeakMeter:
         mark: Callable[[], int] = peak_bytes,
         every_s: float = 0.002,
     ) -> None:
-        self._held, self._mark, self._every_s = held, mark, every_s
-        self._stop = Event()
-        self._thread = Thread(target=self._watch, daemon=True)
+        self._held, self._mark = held, mark
+        self._samples = Alarm(every_s, self._sample, repeats=True)
         self._start_mark = 0
         self.start_bytes = 0
         self.peak_bytes = 0
@@ -114,7 +114,7 @@ class PeakMeter:
     def __enter__(self) -> PeakMeter:
         self._start_mark = self._mark()
         self.start_bytes = self.peak_bytes = self._held()
-        self._thread.start()
+        self._samples.__enter__()
         return self
 
     def __exit__(
@@ -123,16 +123,11 @@ class PeakMeter:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self._stop.set()
-        self._thread.join()
+        self._samples.__exit__(kind, error, trace)
         self._sample()
         mark = self._mark()
         if mark > self._start_mark:
             self.peak_bytes = max(self.peak_bytes, mark)
-
-    def _watch(self) -> None:
-        while not self._stop.wait(self._every_s):
-            self._sample()
 
     def _sample(self) -> None:
         self.peak_bytes = max(self.peak_bytes, self._held())

@@ -66,6 +66,9 @@ def load_detectors(
         module, card = load_model(version.folder)
         looks = read_looks(version.folder, card)
         module = module.to(device)
+        if kind == "image" and device.type == "cpu":
+            # Half the time for one image in a small CNN.
+            module = module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         flats = FlatGrids(module) if isinstance(module, DefectClassifier) else None
         detectors[kind] = Detector(version, module, card, looks, flats)
     return detectors

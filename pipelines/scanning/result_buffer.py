@@ -7,7 +7,7 @@ import time
 from medvit.findings.finding import CaseResult
 from medvit.store.store import Store
 
-EVERY_S = 0.5
+EVERY_S = 1.0
 """A result waits no longer than until the first one that comes after this time."""
 MOST = 100
 

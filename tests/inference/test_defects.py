@@ -27,8 +27,8 @@ class BlockMeans(Vit):
         means = nn.functional.avg_pool2d(x, 8) - 0.5 if x.any() else x[:, :, ::8, ::8]
         return torch.cat([means.clamp(min=0), (-means).clamp(min=0)], dim=1)
 
-    def encode(self, patches: Tensor) -> Tensor:
-        return patches
+    def stages(self, patches: Tensor) -> list[Tensor]:
+        return [patches]
 
 
 def planned(classes: tuple[str, ...] = ("bright", "dark")) -> tuple[DefectClassifier, ModelCard]:

@@ -7,10 +7,12 @@ from collections.abc import Callable
 import pytest
 import torch
 
-from medvit.inference.evidence import FlatGrids, evidence_grid, evidence_map, margin
+from medvit.inference.evidence import FlatGrids, ask, evidence_map, margin
 from medvit.models.cnn import Cnn
 from medvit.models.heads.classify import DefectClassifier
 from medvit.models.vit import Vit, VitSettings, draw_weights
+
+MANY = tuple((step + 0.5) / 64 for step in range(64))
 
 
 def classifier() -> DefectClassifier:
@@ -29,7 +31,7 @@ def classifier() -> DefectClassifier:
 @pytest.mark.parametrize("label", [0, 1, 2])
 def test_the_map_adds_up_to_the_margin_over_a_flat_image(label: int) -> None:
     net, x = classifier(), torch.rand(1, 1, 40, 32, generator=torch.Generator().manual_seed(2))
-    evidence = evidence_map(net, x, label, steps=64)
+    evidence = evidence_map(net, x, label, shares=MANY)
     assert evidence.shape == (5, 4)
     with torch.no_grad():
         expected = margin(net(x), label) - margin(net(torch.full_like(x, 0.7)), label)
@@ -62,7 +64,7 @@ def convolutional() -> DefectClassifier:
 
 def test_evidence_of_a_convolutional_net_adds_up_after_its_first_level() -> None:
     net, x = convolutional(), torch.rand(1, 1, 64, 48, generator=torch.Generator().manual_seed(2))
-    evidence = evidence_map(net, x, 1, steps=64)
+    evidence = evidence_map(net, x, 1, shares=MANY)
     assert evidence.shape == (16, 12)
     with torch.no_grad():
         expected = margin(net(x), 1) - margin(net(torch.zeros_like(x)), 1)
@@ -75,7 +77,27 @@ def test_what_is_known_already_changes_nothing(make: Callable[[], DefectClassifi
     flats = FlatGrids(net)
     for sides in ((32, 32), (48, 32), (32, 32)):
         x = torch.rand(1, 1, *sides)
+        answer = ask(net, x)
         with torch.no_grad():
-            torch.testing.assert_close(net.judge_grid(evidence_grid(net, x)), net(x))
-        given = evidence_map(net, x, 1, grid=evidence_grid(net, x), flats=flats)
+            torch.testing.assert_close(answer.logits, net(x))
+        given = evidence_map(net, x, 1, answer=answer, flats=flats)
         assert torch.equal(given, evidence_map(net, x, 1))
+
+
+def test_slopes_at_the_image_itself_are_those_of_a_path_of_one_point() -> None:
+    net, x = convolutional(), torch.rand(1, 1, 48, 48, generator=torch.Generator().manual_seed(3))
+    assert net.backbone.evidence_shares == (1.0,)
+    net.backbone.evidence_shares = (0.5,)
+    untraced = ask(net, x)
+    assert not untraced.logits.requires_grad
+    there = evidence_map(net, x, 2, shares=(1.0,), answer=untraced)
+    net.backbone.evidence_shares = (1.0,)
+    torch.testing.assert_close(evidence_map(net, x, 2), there)
+    assert not torch.allclose(there, evidence_map(net, x, 2, shares=(0.5,)))
+
+
+def test_one_answer_tells_of_every_class() -> None:
+    net, x = convolutional(), torch.rand(1, 1, 32, 32)
+    answer = ask(net, x)
+    for label in range(3):
+        assert torch.equal(evidence_map(net, x, label, answer=answer), evidence_map(net, x, label))

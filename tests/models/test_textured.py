@@ -73,7 +73,7 @@ def test_evidence_adds_up_to_the_part_of_the_network() -> None:
         patches, flat = net.backbone.embed(x), net.backbone.embed(torch.zeros_like(x))
         flat[:, -WIDTH:] = patches[:, -WIDTH:]  # texture stays, the network sees nothing
         wanted = margin(net.judge(patches), 1) - margin(net.judge(flat), 1)
-    found = evidence_map(net, x, 1, steps=256)
+    found = evidence_map(net, x, 1, shares=[(step + 0.5) / 256 for step in range(256)])
     assert found.shape == patches.shape[2:]
     assert float(found.sum()) == pytest.approx(float(wanted), abs=2e-2 * float(wanted.abs()) + 1e-3)
 

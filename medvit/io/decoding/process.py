@@ -11,10 +11,11 @@ import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from threading import Lock, Timer
+from threading import Lock
 from typing import IO, Any, cast
 
 import medvit
+from medvit.alarms import Alarm
 from medvit.errors import MedvitError, ReadError
 from medvit.io.decoding.limits import (
     DECODER_BYTES,
@@ -154,21 +155,13 @@ class Decoder:
             return process.wait()
 
 
-class _Deadline:
+class _Deadline(Alarm):
     """Kills a process unless the block inside ends in time."""
 
     def __init__(self, process: subprocess.Popen[bytes], seconds: float) -> None:
+        super().__init__(seconds, self._kill)
         self._process = process
-        self._timer = Timer(seconds, self._kill)
-        self._timer.daemon = True
         self.is_over = False
-
-    def __enter__(self) -> None:
-        self._timer.start()
-
-    def __exit__(self, *_: object) -> None:
-        self._timer.cancel()
-        self._timer.join()
 
     def _kill(self) -> None:
         self.is_over = True
