@@ -1,8 +1,8 @@
 """The engine of many machines: one case at a time to each worker of a dask cluster.
 
-Workers are given a case each and no more, so that memory holds what one case needs. A
-case whose worker dies is given to another. Results come back as they are in the journal,
-which is written here alone.
+Workers are given a case each, or a few small images one after the other, and no more, so
+that memory holds what one case needs. A case whose worker dies is given to another. Results
+come back as they are in the journal, which is written here alone.
 """
 
 from __future__ import annotations

@@ -9,6 +9,7 @@ import time
 from collections import Counter, deque
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import islice, zip_longest
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
@@ -19,7 +20,7 @@ from medvit.tiles.budget import BudgetError
 from pipelines.engines.crew import Crew
 from pipelines.engines.job import Errand, Job
 from pipelines.engines.turns import Assignment, Turn
-from pipelines.engines.worker import done_from, end_scan, run_errand
+from pipelines.engines.worker import done_from, end_scan, run_errands
 from pipelines.scanning.journal import Entry
 from pipelines.scanning.live import LiveScan
 from pipelines.scanning.one_case import CaseDone
@@ -37,22 +38,29 @@ NOBODY_S = 30.0
 
 FETCH_S = 60.0
 
+ROUND_S = 0.5
+"""So long a worker is busy with images that it is given together: an errand costs 20 ms."""
+MOST_AT_ONCE = 32
+PACE_SHARE = 0.2
+"""What the newest image counts for in how long one takes."""
+
 logger = logging.getLogger(__name__)
 
 
 @dataclass(slots=True)
 class _Sent:
-    """A case that a worker is at."""
+    """Cases that a worker is at, in their order."""
 
-    turn: Turn
+    turns: list[Turn]
     future: Future[str]
 
 
 class Dispatch:
     """One scan's cases among its workers.
 
-    Every worker has at most one case. One that goes while it is at a case loses nothing:
-    finished tiles are on the disk, and the case is given to the next that is free.
+    Every worker has one case, or as many small images as take no longer than `ROUND_S`. One
+    that goes while it is at a case loses nothing: finished tiles are on the disk, and its cases
+    are given, one by one, to those that are free.
     """
 
     def __init__(self, crew: Crew, job: Job, assignment: Assignment) -> None:
@@ -62,6 +70,7 @@ class Dispatch:
         self._tries: Counter[int] = Counter()
         self._finished: queue.SimpleQueue[tuple[str, Future[str]]] = queue.SimpleQueue()
         self._most_workers = self._lost = self._reached = 0
+        self._image_s = ROUND_S
 
     def run(self, first: Turn, turns: Iterator[Turn]) -> Iterator[tuple[Turn, CaseDone]]:
         """Yield cases as they are done.
@@ -122,30 +131,39 @@ class Dispatch:
         self._most_workers = max(self._most_workers, len(workers))
         for address in workers:
             if address not in self._at_work:
-                turn = self._again.popleft() if self._again else next(turns, None)
-                if turn is None:
+                chosen = self._choose(turns)
+                if not chosen:
                     return
-                self._send(address, turn)
+                self._send(address, chosen)
         self._tell()
 
-    def _send(self, address: str, turn: Turn) -> None:
-        self._tries[turn.number] += 1
-        self._reached = max(self._reached, turn.number + 1)
+    def _choose(self, turns: Iterator[Turn]) -> list[Turn]:
+        """Return what one worker does next: a case, or images that are soon done."""
+        if self._again:
+            return [self._again.popleft()]
+        most = max(1, min(MOST_AT_ONCE, int(ROUND_S / self._image_s)))
+        chosen: list[Turn] = []
+        for turn in islice(turns, most):
+            chosen.append(turn)
+            if turn.case.kind != "image":
+                break
+        return chosen
+
+    def _send(self, address: str, turns: list[Turn]) -> None:
         ends_at_s = self._assignment.bench.limits.ends_at_s
-        errand = Errand.of(
-            turn,
-            self._job,
-            left_s=None if ends_at_s is None else max(0.0, ends_at_s - time.monotonic()),
-            neighbours=self._crew.neighbours(address),
-        )
+        left_s = None if ends_at_s is None else max(0.0, ends_at_s - time.monotonic())
+        neighbours = self._crew.neighbours(address)
+        self._tries.update(turn.number for turn in turns)
+        self._reached = max(self._reached, turns[-1].number + 1)
+        first = turns[0].number
         future = self._crew.client.submit(
-            run_errand,
-            errand,
-            key=f"medvit-{self._job.scan}-{turn.number}-{self._tries[turn.number]}",
+            run_errands,
+            [Errand.of(turn, self._job, left_s=left_s, neighbours=neighbours) for turn in turns],
+            key=f"medvit-{self._job.scan}-{first}-{self._tries[first]}",
             workers=[address],
             pure=False,
         )
-        self._at_work[address] = _Sent(turn, future)
+        self._at_work[address] = _Sent(turns, future)
         future.add_done_callback(  # type: ignore[no-untyped-call]
             lambda done: self._finished.put((address, done))
         )
@@ -160,26 +178,33 @@ class Dispatch:
         if sent is None or sent.future is not future:
             return  # given up before
         del self._at_work[address]
-        answer = self._answer_of(future)
-        self._lost += answer is None
-        if answer is None or "taken" in answer:
-            yield from self._once_more(sent.turn)
-        elif "error" in answer:
-            raise self._error_of(address, answer["error"])
-        else:
-            max_bytes = self._assignment.bench.limits.max_bytes
-            yield sent.turn, done_from(sent.turn.case, answer["done"], max_bytes=max_bytes)
+        answers = self._answers_of(future)
+        self._lost += answers is None
+        for turn, answer in zip_longest(sent.turns, answers or []):
+            if answer is None or "taken" in answer:
+                yield from self._once_more(turn)
+            elif "error" in answer:
+                raise self._error_of(address, answer["error"])
+            else:
+                yield turn, self._done_of(turn, answer["done"])
 
-    def _answer_of(self, future: Future[str]) -> dict[str, Any] | None:
+    def _done_of(self, turn: Turn, plain: dict[str, Any]) -> CaseDone:
+        done = done_from(turn.case, plain, max_bytes=self._assignment.bench.limits.max_bytes)
+        if turn.case.kind == "image":
+            took_s = done.entry.result.seconds
+            self._image_s += PACE_SHARE * (took_s - self._image_s)
+        return done
+
+    def _answers_of(self, future: Future[str]) -> list[dict[str, Any]] | None:
         """Return what a worker said; None if it was lost before that could be fetched."""
         from distributed import KilledWorker
         from distributed.client import FutureCancelledError
 
         try:
-            answer: dict[str, Any] = json.loads(future.result(timeout=FETCH_S))
+            answers: list[dict[str, Any]] = json.loads(future.result(timeout=FETCH_S))
         except (KilledWorker, FutureCancelledError, TimeoutError, OSError):
             return None
-        return answer
+        return answers
 
     def _take_back(self, workers: list[str]) -> Iterator[tuple[Turn, CaseDone]]:
         """Take their cases back from workers that have gone."""
@@ -189,10 +214,11 @@ class Dispatch:
             logger.warning(
                 "the dask worker %s was lost at %s; another does it again",
                 address,
-                sent.turn.case.source,
+                sent.turns[0].case.source,
             )
             sent.future.cancel()  # type: ignore[no-untyped-call]
-            yield from self._once_more(sent.turn)
+            for turn in sent.turns:
+                yield from self._once_more(turn)
 
     def _once_more(self, turn: Turn) -> Iterator[tuple[Turn, CaseDone]]:
         if self._tries[turn.number] < MOST_TRIES:
@@ -208,7 +234,7 @@ class Dispatch:
 
     def _tell(self) -> None:
         """Tell how far the scan is."""
-        turns = [sent.turn for sent in self._at_work.values()]
+        turns = [turn for sent in self._at_work.values() for turn in sent.turns]
         if not turns:
             return
         done, total = self._reached - len(turns) - len(self._again), self._assignment.cases

@@ -1,4 +1,4 @@
-"""What runs on a worker: one case at a time, within the memory of one process.
+"""What runs on a worker: one case after the other, within the memory of one process.
 
 Cases and answers travel as plain values; models are loaded here, once a scan, and must be
 the very same as where the scan was started.
@@ -12,7 +12,7 @@ import logging
 import os
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -70,20 +70,33 @@ class EndableLimits(Limits):
         return self.scan in _ended or Limits.is_time_up(self)
 
 
-def run_errand(errand: Errand) -> str:
-    """Return as JSON what a case gave (`done`), or why it was not begun.
+def run_errands(errands: Sequence[Errand]) -> str:
+    """Return as JSON a list of what each case gave (`done`), or why it was not begun.
 
-    That is `taken` when another worker is at the case, `error` when no case could be.
+    That is `taken` when another worker is at the case, `error` when no case could be; cases
+    after such a one, or after the end of the scan, are left out.
     """
+    began_s, answers = time.monotonic(), list[dict[str, Any]]()
     with _one_case_at_a_time:
-        try:
-            return json.dumps({"done": plain_of_done(_scan(errand))})
-        except TurnTakenError as error:
-            return json.dumps({"taken": error.message})
-        except MedvitError as error:
-            smallest = error.smallest_bytes if isinstance(error, BudgetError) else None
-            answer = {"message": error.message, "hint": error.hint, "smallest_bytes": smallest}
-            return json.dumps({"error": answer})
+        for errand in errands:
+            if errand.job.scan in _ended:
+                break
+            ends_at_s = None if errand.left_s is None else began_s + errand.left_s
+            answers.append(_answer(errand, ends_at_s=ends_at_s))
+            if "error" in answers[-1]:
+                break
+    return json.dumps(answers)
+
+
+def _answer(errand: Errand, *, ends_at_s: float | None) -> dict[str, Any]:
+    try:
+        return {"done": plain_of_done(_scan(errand, ends_at_s=ends_at_s))}
+    except TurnTakenError as error:
+        return {"taken": error.message}
+    except MedvitError as error:
+        smallest = error.smallest_bytes if isinstance(error, BudgetError) else None
+        answer = {"message": error.message, "hint": error.hint, "smallest_bytes": smallest}
+        return {"error": answer}
 
 
 def end_scan(scan: str) -> None:
@@ -114,13 +127,12 @@ def done_from(case: Case, plain: dict[str, Any], *, max_bytes: int) -> CaseDone:
     )
 
 
-def _scan(errand: Errand) -> CaseDone:
+def _scan(errand: Errand, *, ends_at_s: float | None) -> CaseDone:
     _check_files(errand)
     if errand.job.scan not in _equipped:
         _equipped.clear()  # one model at a time is what the memory was planned for
         _equipped[errand.job.scan] = _equip(errand.job, errand.neighbours)
     held = _equipped[errand.job.scan]
-    ends_at_s = None if errand.left_s is None else time.monotonic() + errand.left_s
     limits = EndableLimits(
         held.bench.limits.max_bytes, errand.job.effort, ends_at_s, scan=errand.job.scan
     )

@@ -23,7 +23,9 @@ from tests.make.models import register_untrained
 from tests.make.raster import grey, write_image
 
 pytestmark = pytest.mark.slow
-IMAGES = 10
+IMAGES = 80
+BEFORE_THE_KILL = 30
+"""So many, and images go out several together."""
 
 
 @pytest.fixture(scope="module")
@@ -55,7 +57,7 @@ def scan(place: Path, out: str, **settings: object) -> ScanSummary:
 def kill_one_worker(cluster: LocalCluster, journal: Path, killed: list[int]) -> None:
     """Wait for some finished cases, then end a worker for good, as a lack of memory would."""
     until_s = time.monotonic() + 120
-    while len(list(journal.glob("im-*.json"))) < 3 and time.monotonic() < until_s:
+    while len(list(journal.glob("im-*.json"))) < BEFORE_THE_KILL and time.monotonic() < until_s:
         time.sleep(0.01)
     with Client(cluster, set_as_default=False) as client:  # type: ignore[no-untyped-call]
         pid = next(iter(client.run(os.getpid).values()))
