@@ -6,6 +6,7 @@ test, the next one for our thresholds, the others are learnt from. Rows are kept
 done, so that a benchmark that was stopped goes on.
 
     python benchmarks/boxes.py                           # five folds, three seeds
+    python benchmarks/boxes.py --weights 'medvit-workspace/models/neu-simclr-fold{fold}/1'
     python benchmarks/boxes.py --folds 0 --seeds 0 --epochs 1 --images 48   # a try
 """
 
@@ -121,7 +122,7 @@ def config_of(given: argparse.Namespace, manifest: Path, *, fold: int, seed: int
             f"data.side_px={given.side_px}",
             f"model.name=neu-boxes-fold{fold}-seed{seed}",
             f"model.backbone={given.backbone}",
-            f"model.weights={given.weights}",
+            f"model.weights={given.weights.format(fold=fold)}",
             f"train.epochs={given.epochs}",
             f"train.seed={seed}",
             "train.lr=1.5e-3",
@@ -285,7 +286,9 @@ def scored(rival: Rival, splits: BoxSplits, ours: Row, *, epochs: float) -> Row:
 def claims_of(rows: Sequence[Row]) -> list[Claim]:
     """Return mean and spread over folds and seeds, and the mean of each class."""
     value, rival = ([row.map50 for row in rows if row.who == who] for who in ("medvit", "RT-DETR"))
-    name = f"NEU-DET mAP50, group-disjoint, mean of {len(value)} trainings"
+    ours = [row for row in rows if row.who == "medvit"]
+    folds, seeds = (sorted({getattr(row, key) for row in ours}) for key in ("fold", "seed"))
+    name = f"NEU-DET mAP50, groups apart, {ours[0].epochs:g} epochs, folds {folds}, seeds {seeds}"
     spread = float(np.std(value))
     other = round(float(np.mean(rival)), 4) if rival else None
     return [
@@ -323,7 +326,11 @@ def arguments(words: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--side-px", type=int, default=200)
     parser.add_argument("--images", type=int, default=10_000, help="most images of a split")
     parser.add_argument("--backbone", default="cnn_small")
-    parser.add_argument("--weights", default="none", help="for our backbone")
+    parser.add_argument(
+        "--weights",
+        default="none",
+        help="of our backbone, pretrained without the fold: {fold} is its number",
+    )
     parser.add_argument("--no-rival", action="store_true")
     return parser.parse_args(words)
 
