@@ -47,6 +47,7 @@ RIVAL = "RT-DETR, 6 M parameters, of transformers, random weights, same images a
 FOLDS = 5
 RIVAL_LR, WARMUP_STEPS, CLIP_NORM = 2e-4, 50, 0.1
 QUERIES = 100
+RIVAL_CELL_PX = 32
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,20 +188,21 @@ class Rival(torch.nn.Module):
 
     def forward(self, batch: BoxBatch) -> Tensor:
         """Return the loss of a batch."""
-        side = batch.pixels.shape[-1]
+        pixels = seen(batch.pixels)
         labels = [
-            {"class_labels": own, "boxes": centred(boxes / side)}
+            {"class_labels": own, "boxes": centred(boxes / pixels.shape[-1])}
             for boxes, own in zip(batch.boxes, batch.labels, strict=True)
         ]
-        loss: Tensor = self.net(pixel_values=seen(batch.pixels), labels=labels).loss
+        loss: Tensor = self.net(pixel_values=pixels, labels=labels).loss
         return loss
 
     @torch.inference_mode()
     def find(self, pixels: Tensor) -> list[ScoredBoxes]:
         """Return boxes and classes with the best scores of each image."""
         self.eval()
-        side = pixels.shape[-1]
-        said = self.net(pixel_values=seen(pixels))
+        shown = seen(pixels)
+        side = shown.shape[-1]
+        said = self.net(pixel_values=shown)
         scores = said.logits.sigmoid()  # (n, queries, classes)
         best, place = scores.flatten(1).topk(QUERIES, dim=1)
         answers = []
@@ -217,9 +219,11 @@ class Rival(torch.nn.Module):
 
 
 def seen(pixels: Tensor) -> Tensor:
-    """Return grey images as colour, centred as our backbones do it."""
+    """Return grey images as colour, centred as our backbones do it, in whole cells of the net."""
     centred_ = (pixels - pixels.mean(dim=(2, 3), keepdim=True)) / 0.2
-    return centred_.expand(-1, 3, -1, -1)
+    more = -pixels.shape[-1] % RIVAL_CELL_PX
+    whole = torch.nn.functional.pad(centred_, (0, more, 0, more))
+    return whole.expand(-1, 3, -1, -1)
 
 
 def centred(boxes: Tensor) -> Tensor:

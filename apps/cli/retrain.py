@@ -39,7 +39,7 @@ def retrain(  # noqa: PLR0913, PLR0917 - one parameter an option
         int, typer.Option(help="Do nothing (exit 3) with fewer new labels.", min=1)
     ] = 1,
     strategy: Annotated[
-        Literal["auto", "prototype", "adapter", "head", "replay", "full"],
+        Literal["auto", "refit", "prototype", "adapter", "head", "replay", "full"],
         typer.Option(help="How much learns; auto goes by the number of new labels."),
     ] = "auto",
     consensus: Annotated[

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import streamlit as st
 
@@ -20,13 +20,14 @@ from medvit.store.roles import Actor
 from medvit.store.rows import RunRow
 from pipelines.job_roots import allow_root, allowed_source, forbid_root, job_roots
 from pipelines.jobs import Job, cancel_job, list_jobs, start_job
+from pipelines.retraining.strategy import Strategy
 
 EVERY_S = 2
 LISTED = 25
 LOG_LINES = 12
 EFFORTS = ("fast", "balanced", "full")
 TASKS = {"auto": "Whatever is there", "nodule": "Nodules in CT", "defect": "Defects in images"}
-STRATEGIES = ("auto", "prototype", "adapter", "replay", "full")
+STRATEGIES = ("auto", *get_args(Strategy))
 COUNTS = {"Cases": "cases", "Refused": "refuse", "Failed": "fail", "Findings": "findings"}
 SCAN_WORDS = {"running": "not ended"}
 """A scan that was killed cannot say so."""

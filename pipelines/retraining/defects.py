@@ -66,6 +66,7 @@ def make_defect_challenger(
 
 
 def _plan(net: DefectClassifier, card: ModelCard, assignment: Assignment) -> tuple[Plan, Lessons]:
+    from medvit.models.heads.kernel import KernelHead
     from pipelines.retraining.learning import count_corrections
     from pipelines.retraining.lessons import read_lessons
 
@@ -80,6 +81,7 @@ def _plan(net: DefectClassifier, card: ModelCard, assignment: Assignment) -> tup
         fresh=sum(fresh),
         corrections=count_corrections(net, lessons, fresh),
         wanted=assignment.wanted,
+        refits=isinstance(net.head, KernelHead),
     )
     return plan, lessons
 

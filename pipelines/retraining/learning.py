@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from medvit.errors import InputError
+from medvit.errors import ConfigError, InputError
 from medvit.learn.classify import fit_temperature, predict_features, predict_logits
 from medvit.learn.tuning.tuned import Tuned
 from medvit.models.heads.classify import DefectClassifier
@@ -88,16 +88,21 @@ def learn(
 
     Raises:
         InputError: If a new class cannot be placed beside the old ones.
+        ConfigError: If the champion cannot learn as it was asked to.
     """
     net = deepcopy(champion)
     arguments = deepcopy(dict(card.architecture.arguments))
-    _grow(net, arguments, lessons, plan.new_classes)
     epochs, seconds, cut_short = 0, 0.0, False
-    if plan.strategy != "prototype":
+    if plan.strategy == "refit":
+        _refit(net, arguments, lessons)
+    else:
+        _grow(net, arguments, lessons, plan.new_classes)
+    if plan.strategy not in ("refit", "prototype"):
         result = _train(net, arguments, lessons, COURSES[plan.strategy], desk=desk)
         epochs, seconds, cut_short = result.epochs, result.seconds, result.cut_short
     temperature = float(card.calibration.get("temperature", 1.0))
-    if epochs and len(lessons.val.labels.unique()) == len(lessons.classes):  # type: ignore[no-untyped-call]
+    moved = epochs or plan.strategy == "refit"
+    if moved and len(lessons.val.labels.unique()) == len(lessons.classes):  # type: ignore[no-untyped-call]
         temperature = fit_temperature(predict_logits(net, lessons.val.images), lessons.val.labels)
     return Learnt(net.eval(), arguments, temperature, epochs, seconds, cut_short)
 
@@ -110,6 +115,28 @@ def count_corrections(champion: DefectClassifier, lessons: Lessons, fresh: Seque
         return 0
     guess = predict_logits(champion, lessons.train.images[known]).argmax(dim=1)
     return int((guess != lessons.train.labels[known]).sum())
+
+
+def _refit(net: DefectClassifier, arguments: dict[str, Any], lessons: Lessons) -> None:
+    """Fit the head anew on the images that it holds and on those of the lessons."""
+    from medvit.learn.tuning.kernel import refit_kernel_head
+    from medvit.models.heads.kernel import KernelHead
+
+    if not isinstance(net.head, KernelHead):
+        msg = (
+            f"strategy refit is for heads that hold labelled images, not {type(net.head).__name__}"
+        )
+        raise ConfigError(msg, hint="leave --strategy out, or name another one")
+    features = predict_features(net, lessons.train.images)
+    try:
+        head = refit_kernel_head(net.head, features, lessons.train.labels, names=lessons.classes)
+    except ValueError as error:
+        raise InputError(
+            str(error), hint="name --strategy adapter, which trains instead"
+        ) from error
+    net.head = head
+    arguments["head"] = {"kind": "kernel", "keys": len(head.support)}
+    arguments["classes"] = len(lessons.classes)
 
 
 def _grow(

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-Strategy = Literal["prototype", "adapter", "head", "replay", "full"]
+Strategy = Literal["refit", "prototype", "adapter", "head", "replay", "full"]
 
 CORRECTIONS_TO_LEARN = 10
 """With fewer answers of the model to correct, a new class is added and nothing else moves."""
@@ -40,6 +40,7 @@ def make_plan(
     fresh: int,
     corrections: int,
     wanted: Strategy | Literal["auto"] = "auto",
+    refits: bool = False,
 ) -> Plan:
     """Choose a strategy.
 
@@ -49,6 +50,7 @@ def make_plan(
         fresh: Training images that the champion was not trained on.
         corrections: Those of them, of known classes, that the champion calls something else.
         wanted: `auto`, or the strategy that was asked for.
+        refits: Whether the head of the champion holds the images that it was fitted on.
 
     Examples:
         >>> plan = make_plan(["dent"] * 9 + ["rust"] * 5, known=["dent"], fresh=14, corrections=0)
@@ -58,13 +60,21 @@ def make_plan(
     counts = Counter(label for label in labels if label not in known)
     new = tuple(sorted(name for name, n in counts.items() if n >= IMAGES_OF_A_NEW_CLASS))
     waiting = {name: n for name, n in sorted(counts.items()) if n < IMAGES_OF_A_NEW_CLASS}
-    strategy, reason = _choose(new, fresh=fresh, corrections=corrections)
+    strategy, reason = _choose(new, fresh=fresh, corrections=corrections, refits=refits)
     if wanted != "auto":
         strategy, reason = wanted, f"{wanted} was asked for"
     return Plan(strategy, reason, new, waiting)
 
 
-def _choose(new: Sequence[str], *, fresh: int, corrections: int) -> tuple[Strategy, str]:
+def _choose(
+    new: Sequence[str], *, fresh: int, corrections: int, refits: bool
+) -> tuple[Strategy, str]:
+    if refits and fresh < LABELS_TO_TRAIN_ALL:
+        why = (
+            f"{fresh} new labels: the head compares with labelled images and holds those it was "
+            "fitted on; it is fitted anew on all, the network stays"
+        )
+        return "refit", why
     if fresh >= LABELS_TO_TRAIN_ALL:
         return "full", f"{fresh} new labels are enough to train all weights ({LABELS_TO_TRAIN_ALL})"
     if fresh >= LABELS_TO_FINE_TUNE:

@@ -14,7 +14,7 @@ import torch
 
 from medvit.data.labelled import LabelledImages
 from medvit.data.manifest import ManifestRow, write_manifest
-from medvit.errors import InputError, ModelError, NothingToDoError
+from medvit.errors import ConfigError, InputError, ModelError, NothingToDoError
 from medvit.models.weights import load_model
 from medvit.registry.registry import find_model, list_models
 from medvit.store.store import Store
@@ -71,28 +71,29 @@ def test_a_few_decisions_add_a_class_and_move_nothing(plant: Plant) -> None:
     assert record["gate"]["verdict"] == "undecided"
 
 
-def test_five_decisions_are_enough_where_the_first_images_still_lie(
-    plant: Plant, tmp_path: Path
-) -> None:
+def train_strip(plant: Plant, folder: Path, *, prototype: str) -> None:
+    """Register `strip`, a head of two classes fitted on the first images of each."""
     rows = [
         ManifestRow(name, label, "train" if at < 11 else "test", name)
         for label in ("lines", "plain")
         for at, name in enumerate(plant.named(label))
     ]
-    write_manifest(tmp_path / "first.csv", rows)
+    write_manifest(folder / "first.csv", rows)
     values = {
         "task": "classify",
-        "data": {
-            "manifest": str(tmp_path / "first.csv"),
-            "root": str(plant.images),
-            "side_px": 32,
-        },
+        "data": {"manifest": str(folder / "first.csv"), "root": str(plant.images), "side_px": 32},
         "model": {"name": "strip", "weights": f"{NAME}@base"},
         "train": {"epochs": 1, "batch_size": 4},
-        "tuning": {"method": "prototype", "prototype": "tied_covariance"},
+        "tuning": {"method": "prototype", "prototype": prototype},
     }
     config = check_config(ClassifyConfig, values, name="c.yaml")
     assert train_classify.run(config, plant.workspace)["model"] == "strip@1"
+
+
+def test_five_decisions_are_enough_where_the_first_images_still_lie(
+    plant: Plant, tmp_path: Path
+) -> None:
+    train_strip(plant, tmp_path, prototype="tied_covariance")
     plant.decide(plant.named("dots")[:5])
     result = run(RetrainSettings(model="strip"), plant.workspace)
     assert (result.model, result.plan["strategy"]) == ("strip@2", "prototype")
@@ -100,6 +101,34 @@ def test_five_decisions_are_enough_where_the_first_images_still_lie(
     assert find_model("strip", models=plant.workspace.models).version == "1"  # as it was before
     # Judged on split test of the first manifest.
     assert Path(result.gate.report).is_file()
+
+
+def test_a_head_that_holds_its_images_is_fitted_anew_on_them_and_the_new_ones(
+    plant: Plant, tmp_path: Path
+) -> None:
+    train_strip(plant, tmp_path, prototype="kernel")
+    plant.decide([*plant.named("dots"), *plant.named("lines")[:3]])
+    result = run(RetrainSettings(model="strip"), plant.workspace)
+    assert (result.model, result.plan["strategy"]) == ("strip@2", "refit")
+    net, card = load_model(plant.workspace.models / "strip" / "2")
+    assert card.classes == ("lines", "plain", "dots")
+    assert card.architecture.arguments["classes"] == 3
+    train = result.metrics["train_images"]
+    # Images of lines that were learnt from before are there once.
+    assert card.architecture.arguments["head"]["keys"] == 22 + train - 3
+    assert len(net.head.support) == 22 + train - 3  # type: ignore[union-attr, arg-type]
+    assert Path(result.gate.report).is_file()
+    # The next one goes on from that head.
+    plant.decide(plant.named("plain")[:2])
+    again = run(RetrainSettings(model="strip@2"), plant.workspace)
+    assert again.plan["strategy"] == "refit"
+
+
+def test_a_head_that_holds_no_images_cannot_be_refitted(plant: Plant) -> None:
+    decide_all(plant)
+    with pytest.raises(ConfigError, match="strategy refit is for heads that hold labelled images"):
+        run(RetrainSettings(task="defect", strategy="refit"), plant.workspace)
+    assert production(plant) == "base"
 
 
 def test_nothing_new_is_told_and_trains_nothing(plant: Plant) -> None:
@@ -202,6 +231,8 @@ def test_images_that_are_gone_give_no_label_and_those_that_were_kept_do(plant: P
         ({"fresh": 60, "corrections": 10}, "adapter"),
         ({"fresh": 200, "corrections": 0}, "replay"),
         ({"fresh": 2000, "corrections": 0}, "full"),
+        ({"fresh": 5, "corrections": 0, "refits": True}, "refit"),
+        ({"fresh": 2000, "corrections": 0, "refits": True}, "full"),
     ],
 )
 def test_more_labels_let_more_learn(facts: dict[str, Any], strategy: str) -> None:

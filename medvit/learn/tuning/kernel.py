@@ -16,6 +16,8 @@ REACH = 0.6
 RIDGE = 1e-2
 MOST_IMAGES = 6000
 """All pairs of them are compared, in double precision: 300 MB a table."""
+SAME_SHARE = 1e-6
+"""Of the mean squared distance: nearer images are one and the same."""
 SCALES = torch.logspace(-1, 2, 61, dtype=torch.float64)
 """Of logits; which one fits is told by leaving each image out."""
 
@@ -55,3 +57,28 @@ def kernel_head(features: Tensor, labels: Tensor, *, names: Sequence[str]) -> Ke
     head.gamma.fill_(gamma)
     head.weight.data = (SCALES[losses.argmin()] * weights).mT.contiguous().to(head.weight)
     return head
+
+
+@torch.no_grad()
+def refit_kernel_head(
+    head: KernelHead, features: Tensor, labels: Tensor, *, names: Sequence[str]
+) -> KernelHead:
+    """Return the head as fitted anew on the images it holds and on more of them.
+
+    How these were labelled follows from the equation that gave the weights. One of them that
+    comes again counts once, by its label of now.
+
+    Args:
+        head: Of a model with the first classes of `names`.
+        features: Of the further images, (n, d).
+        labels: Their class indices (n,).
+        names: Of all classes, new ones last.
+
+    Raises:
+        ValueError: If a class has no image, or there are too many.
+    """
+    apart = squared_distances(head.support.double(), features.double())
+    again = (apart <= SAME_SHARE * REACH / head.gamma.double()).any(dim=1)
+    told = (head(head.support) + RIDGE * head.weight.mT).argmax(dim=1)  # (K + ridge) w = +1 or -1
+    both = torch.cat([head.support[~again], features.to(head.support)])
+    return kernel_head(both, torch.cat([told[~again], labels.to(told)]), names=names)

@@ -11,7 +11,7 @@ from torch.nn import functional as F  # noqa: N812
 
 from medvit.learn.pretraining.payoff import linear_probe
 from medvit.learn.tuning import kernel
-from medvit.learn.tuning.kernel import RIDGE, SCALES, kernel_head
+from medvit.learn.tuning.kernel import RIDGE, SCALES, kernel_head, refit_kernel_head
 
 NAMES = ("inside", "around")
 
@@ -92,3 +92,35 @@ def test_what_no_kernel_can_tell_apart_is_refused(
 ) -> None:
     with pytest.raises(ValueError, match=said):
         kernel_head(features, labels, names=NAMES)
+
+
+def test_refitted_it_is_what_all_labels_at_once_would_give() -> None:
+    features, labels = rings(90)
+    names = (*NAMES, "outside")
+    features[80:], labels[80:] = features[80:] + 9, 2
+    first = kernel_head(features[:50], labels[:50], names=NAMES)
+    refitted = refit_kernel_head(first, features[50:], labels[50:], names=names)
+    whole = kernel_head(features, labels, names=names)
+    torch.testing.assert_close(refitted.support, whole.support)
+    torch.testing.assert_close(refitted.weight, whole.weight)
+    asked, _ = rings(20, seed=1)
+    torch.testing.assert_close(refitted(asked), whole(asked))
+    assert refitted(asked + 9).argmax(dim=1).tolist() == [2] * 20
+
+
+def test_an_image_that_comes_again_counts_by_its_new_label() -> None:
+    features, labels = rings(40)
+    wrong = labels.clone()
+    wrong[:3] = 1 - wrong[:3]
+    first = kernel_head(features, wrong, names=NAMES)
+    mended = refit_kernel_head(first, features[:3], labels[:3], names=NAMES)
+    order = [*range(3, 40), *range(3)]
+    whole = kernel_head(features[order], labels[order], names=NAMES)
+    torch.testing.assert_close(mended.weight, whole.weight, rtol=1e-4, atol=1e-3)
+
+
+def test_a_class_without_an_image_cannot_be_refitted() -> None:
+    features, labels = rings(20)
+    head = kernel_head(features, labels, names=NAMES)
+    with pytest.raises(ValueError, match="outside"):
+        refit_kernel_head(head, features[:4] + 5, labels[:4], names=(*NAMES, "outside"))
