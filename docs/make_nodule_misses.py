@@ -201,7 +201,10 @@ def page_of(
     yield ""
     yield "![Axial views of missed nodules](pictures/nodule_misses.png)"
     yield ""
-    yield "What was tried against it: [models.md](models.md#lung-nodules)."
+    yield (
+        "What was tried against it: [models.md](models.md#lung-nodules). What it marks in real "
+        "scans, one by one: [its card](../medvit/weights/nodule-swin3d/README.md)."
+    )
     yield ""
 
 

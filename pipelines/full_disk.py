@@ -30,8 +30,13 @@ def told_when_full(folder: Path, *, hint: str) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        if error.errno not in REFUSALS:
+        if not is_full_disk(error):
             raise
         free_mib = shutil.disk_usage(folder).free / MIB
         msg = f"{folder}: the disk takes no more ({error.strerror}); {free_mib:.1f} MiB are free"
         raise InputError(msg, hint=hint) from error
+
+
+def is_full_disk(error: BaseException) -> bool:
+    """Whether a disk refused a write."""
+    return isinstance(error, OSError) and error.errno in REFUSALS

@@ -20,6 +20,7 @@ from apps.cli.exit_codes import ExitCode, code_of
 from apps.cli.session import Session
 from medvit.errors import MedvitError
 from medvit.workspace import Workspace
+from pipelines.full_disk import is_full_disk
 
 SHARED: dict[str, tuple[Any, Any]] = {
     "workspace": (
@@ -98,6 +99,10 @@ def guarded(job: Callable[[], ExitCode], *, as_json: bool) -> ExitCode:
         report("interrupted", "interrupted", hint, as_json=as_json)
         return ExitCode.INTERRUPTED
     except Exception as error:
+        if is_full_disk(error):
+            hint = "free some space; nothing that was finished is lost, the same command goes on"
+            report("input", f"the disk takes no more: {error}", hint, as_json=as_json)
+            return ExitCode.UNUSABLE
         traceback.print_exc()
         message = f"{type(error).__name__}: {error}"
         report("bug", message, "this is a fault in medvit; please report it", as_json=as_json)
