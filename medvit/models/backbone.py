@@ -41,7 +41,7 @@ class Backbone2d(nn.Module):
     widths: tuple[int, ...]
     strides_px: tuple[int, ...]
     probe_px: int = 64
-    evidence_shares: tuple[float, ...] = (0.125, 0.375, 0.625, 0.875)
+    evidence_shares: tuple[float, ...] = (0.25, 0.75)
 
     @property
     def out_channels(self) -> int:
