@@ -56,6 +56,8 @@ PROBE = {"neu": {0: 98.9, 10: 92.2, 5: 90.1, 1: 80.9}}
 """Ten minutes of SimCLR on a CNN of 3 M parameters at 96 px, fold 0, two cores; not run here."""
 UNITS = {"accuracy": "%", "macro_f1": "% macro F1", "balanced_accuracy": "% balanced"}
 LBP = "LBP"
+PATIENCE = 6.0
+"""Times the minutes, after which a pretraining ends: epochs are planned by an idle machine."""
 
 
 def headline(budget: int) -> str:
@@ -95,7 +97,7 @@ def settings_of(
             "model": {"name": model_name(given, fold), "backbone": given.backbone},
             "train": {
                 "epochs": epochs,
-                "max_minutes": 1.5 * given.minutes,
+                "max_minutes": PATIENCE * given.minutes,
                 "lr": given.lr,
                 "batch_size": given.batch,
                 "warmup_epochs": min(4.0, epochs / 10),
