@@ -6,11 +6,14 @@ is due, is not woken for what comes later, and ends when it wakes and finds noth
 
 from __future__ import annotations
 
+import logging
 import os
 import time
 from collections.abc import Callable
 from threading import Condition, Thread
 from types import TracebackType
+
+_log = logging.getLogger(__name__)
 
 
 class Alarm:
@@ -63,12 +66,13 @@ class _Clock:
 
     def add(self, alarm: Alarm) -> None:
         with self._changed:
-            self._alarms.add(alarm)
             if self._thread is None:
-                self._thread = Thread(target=self._run, name="alarms", daemon=True)
-                self._thread.start()
+                thread = Thread(target=self._run, name="alarms", daemon=True)
+                thread.start()  # it waits for the lock
+                self._thread = thread
             elif alarm.due_s < self._wakes_s:
                 self._changed.notify()
+            self._alarms.add(alarm)
 
     def remove(self, alarm: Alarm) -> None:
         with self._changed:
@@ -79,12 +83,21 @@ class _Clock:
             while self._alarms:
                 now_s = time.monotonic()
                 for alarm in [each for each in self._alarms if each.due_s <= now_s]:
-                    if not alarm.ring(now_s):
+                    if not _rings_again(alarm, now_s):
                         self._alarms.discard(alarm)
                 if self._alarms:
                     self._wakes_s = min(each.due_s for each in self._alarms)
                     self._changed.wait(max(0.0, self._wakes_s - time.monotonic()))
             self._thread = None
+
+
+def _rings_again(alarm: Alarm, now_s: float) -> bool:
+    """Ring an alarm; one that fails is told and dropped, the others must go on."""
+    try:
+        return alarm.ring(now_s)
+    except Exception:
+        _log.exception("an alarm failed")
+        return False
 
 
 _clock = _Clock()

@@ -62,6 +62,20 @@ def test_a_sooner_one_is_not_kept_waiting_by_a_later_one() -> None:
         assert rung.wait(10)
 
 
+def test_one_that_fails_is_told_and_stops_no_other(caplog: pytest.LogCaptureFixture) -> None:
+    rung = threading.Event()
+
+    def fail() -> None:
+        raise RuntimeError("broken")
+
+    with Alarm(0.01, fail, repeats=True), Alarm(0.05, rung.set):
+        assert rung.wait(10)
+    assert [record.message for record in caplog.records] == ["an alarm failed"]
+    with Alarm(0.01, rung.clear):
+        time.sleep(0.1)
+    assert not rung.is_set()
+
+
 def test_many_share_one_thread_which_ends_when_there_is_nothing_to_wait_for() -> None:
     for _ in range(20):
         with Alarm(0.05, lambda: None), Alarm(0.03, lambda: None, repeats=True):

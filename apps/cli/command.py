@@ -100,7 +100,7 @@ def guarded(job: Callable[[], ExitCode], *, as_json: bool) -> ExitCode:
         return ExitCode.INTERRUPTED
     except Exception as error:
         if is_full_disk(error):
-            hint = "free some space; nothing that was finished is lost, the same command goes on"
+            hint = "free some space, and give the same command again"
             report("input", f"the disk takes no more: {error}", hint, as_json=as_json)
             return ExitCode.UNUSABLE
         traceback.print_exc()

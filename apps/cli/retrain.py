@@ -10,6 +10,7 @@ from apps.cli.command import command
 from apps.cli.exit_codes import ExitCode
 from apps.cli.session import Session
 from apps.cli.tracking import Mlflow, tracker_of
+from pipelines.retraining.strategy import Strategy
 
 if TYPE_CHECKING:
     from pipelines.retrain import RetrainResult
@@ -39,7 +40,7 @@ def retrain(  # noqa: PLR0913, PLR0917 - one parameter an option
         int, typer.Option(help="Do nothing (exit 3) with fewer new labels.", min=1)
     ] = 1,
     strategy: Annotated[
-        Literal["auto", "refit", "prototype", "adapter", "head", "replay", "full"],
+        Literal["auto", Strategy],
         typer.Option(help="How much learns; auto goes by the number of new labels."),
     ] = "auto",
     consensus: Annotated[
