@@ -21,18 +21,16 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 from claims import RESULTS, Claim, write_claims
 from torch import Tensor
-from torch.utils.data import DataLoader
 
 from medvit.data.augment.boxes import BoxViews, BoxViewSettings
-from medvit.data.box_images import BoxBatch, BoxDataset, BoxImages, collate_boxes
+from medvit.data.box_images import BoxBatch, BoxImages, box_batches
 from medvit.data.manifest import ManifestRow, write_manifest
-from medvit.data.surface import EpochOrder, as_input
+from medvit.data.surface import as_input
 from medvit.inference.boxes import ScoredBoxes
 from medvit.metrics.average_precision import coco_ap, mean_ap, score_class
 from medvit.workspace import Workspace
@@ -234,17 +232,11 @@ def centred(boxes: Tensor) -> Tensor:
 def batches_of(images: BoxImages, config: DetectConfig) -> Iterator[BoxBatch]:
     """Yield the batches of all epochs, as our training draws them."""
     views = BoxViews(BoxViewSettings(**config.views.model_dump()))
-    order = EpochOrder(len(images.rows), seed=config.train.seed)
-    loader: DataLoader[Any] = DataLoader(
-        BoxDataset(images, views=views, seed=config.train.seed),
-        batch_size=config.train.batch_size,
-        sampler=order,
-        collate_fn=collate_boxes,
-        drop_last=True,
-    )
+    train = config.train
+    loader = box_batches(images, views=views, batch_size=train.batch_size, seed=train.seed)
     epoch = 0
     while True:
-        order.set_epoch(epoch)
+        loader.batch_sampler.sampler.set_epoch(epoch)
         yield from loader
         epoch += 1
 
@@ -356,7 +348,13 @@ def main(words: Sequence[str] | None = None) -> None:
                 ours = our_row(config, workspace, fold=fold, seed=seed)
                 book.add(ours)
             if not given.no_rival and book.find("RT-DETR", fold, seed) is None:
-                book.add(rival_row(config, read_splits(config.data), ours))
+                book.add(
+                    rival_row(
+                        config,
+                        read_splits(config.data, multiple_px=max(config.model.strides_px)),
+                        ours,
+                    )
+                )
     rows = [asdict(row) for row in book.rows]
     if given.images < 1000:
         print(f"a try on few images: nothing is written to {RESULTS.name}/")

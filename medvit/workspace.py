@@ -74,6 +74,19 @@ class Workspace:
             raise _unusable(self.folder, error) from error
         return folder
 
+    def past_runs(self, command: str) -> list[Path]:
+        """Return the run folders of a command, newest first."""
+        runs = self.runs(command)
+        found = [each for each in runs.iterdir() if each.name.isdecimal()] if runs.is_dir() else []
+        return sorted(found, key=lambda each: int(each.name), reverse=True)
+
+    def take_up(self, run: Path) -> None:
+        """Point `latest` at a run that goes on."""
+        try:
+            _point_latest(run.parent, run.name)
+        except OSError as error:
+            raise _unusable(self.folder, error) from error
+
     def latest_run(self, command: str) -> Path | None:
         """Return the run folder that `latest` names, by link or by text."""
         pointer = self.runs(command) / LATEST

@@ -36,12 +36,7 @@ from pipelines.scanning.alike import keep_looks
 from pipelines.scanning.answers import write_answers, write_record
 from pipelines.scanning.arrivals import Arrivals
 from pipelines.scanning.budget import check_budget, default_budget
-from pipelines.scanning.detectors import (
-    Detector,
-    at_operating_point,
-    choose_device,
-    load_detectors,
-)
+from pipelines.scanning.detectors import Detector, at_operating_point, choose_device, load_detectors
 from pipelines.scanning.dicom_files import (
     DICOM_KINDS,
     DicomFile,
@@ -52,7 +47,7 @@ from pipelines.scanning.dicom_files import (
 )
 from pipelines.scanning.hindsight import look_back, notes_of
 from pipelines.scanning.journal import Entry, Journal, case_key, exclusive, tiles_folder
-from pipelines.scanning.limits import Limits
+from pipelines.scanning.limits import Limits, deadline_of
 from pipelines.scanning.live import LiveFile
 from pipelines.scanning.one_case import CaseDone, is_internal_error, not_reached
 from pipelines.scanning.result_buffer import ResultBuffer
@@ -69,6 +64,7 @@ class ScanSettings(Settings):
 
     Attributes:
         max_ram_bytes: What the process may hold; None: most of what is free.
+        views: Mirrored views of each tile of CT whose maps are averaged.
         deadline_s: Seconds after which the scan ends with what it has; None: when it is done.
         fp_per_scan: False nodules a CT that the threshold is to allow; or
         miss_rate: Share of nodules it may miss; None for both: the model's own threshold.
@@ -84,6 +80,7 @@ class ScanSettings(Settings):
     keep_identity: bool = False
     max_ram_bytes: int | None = Field(None, gt=0)
     effort: Effort = "balanced"
+    views: Literal[1, 2, 4, 8] = 1
     deadline_s: float | None = Field(None, gt=0)
     fp_per_scan: float | None = Field(None, gt=0)
     miss_rate: float | None = Field(None, gt=0, lt=1)
@@ -210,10 +207,8 @@ def _run(
 
 
 def _limits(settings: ScanSettings) -> Limits:
-    ends_at_s = None
-    if settings.deadline_s is not None:
-        ends_at_s = time.monotonic() + settings.deadline_s
-    return Limits(settings.max_ram_bytes or default_budget(), settings.effort, ends_at_s)
+    most, ends_at_s = settings.max_ram_bytes or default_budget(), deadline_of(settings.deadline_s)
+    return Limits(most, settings.effort, settings.views, ends_at_s)
 
 
 def _scan_cases(scan: _Scan, store: Store, progress: Progress) -> None:
@@ -313,6 +308,7 @@ def _key(scan: _Scan, case: Case) -> str:
         model_sha256=model.sha256,
         device=scan.device,
         effort=scan.settings.effort,
+        views=scan.settings.views,
         thresholds=card.thresholds,
         calibration=card.calibration,
         ood=card.ood,

@@ -68,7 +68,7 @@ def run(
     from pipelines.train_detect_pictures import picture_splits
 
     next(version_folder(workspace.models, config.model.name))
-    splits = read_splits(config.data)
+    splits = read_splits(config.data, multiple_px=max(config.model.strides_px))
     train = splits.images["train"]
     check_batch(len(train.rows), batch_size=config.train.batch_size, file=config.data.annotations)
     start = start_detector(config, workspace, classes=splits.classes)
@@ -203,20 +203,11 @@ def _fit(
 
 
 def _batches(images: BoxImages, config: DetectConfig) -> DataLoader[Any]:
-    from torch.utils.data import DataLoader
-
     from medvit.data.augment.boxes import BoxViews, BoxViewSettings
-    from medvit.data.box_images import BoxDataset, collate_boxes
-    from medvit.data.surface import EpochOrder
+    from medvit.data.box_images import box_batches
 
-    views, seed = BoxViews(BoxViewSettings(**config.views.model_dump())), config.train.seed
-    return DataLoader(
-        BoxDataset(images, views=views, seed=seed),
-        batch_size=config.train.batch_size,
-        sampler=EpochOrder(len(images.rows), seed=seed),
-        collate_fn=collate_boxes,
-        drop_last=True,
-    )
+    views, train = BoxViews(BoxViewSettings(**config.views.model_dump())), config.train
+    return box_batches(images, views=views, batch_size=train.batch_size, seed=train.seed)
 
 
 def _fit_settings(config: DetectConfig) -> FitSettings:

@@ -58,8 +58,12 @@ class BoxRows:
     problems: tuple[Problem, ...]
 
 
-def read_splits(data: DetectData) -> BoxSplits:
+def read_splits(data: DetectData, *, multiple_px: int) -> BoxSplits:
     """Return the images of all splits with their boxes; nothing is left out without a word.
+
+    Args:
+        data: What to read.
+        multiple_px: Of the sides of images as the detector sees them: its coarsest stride.
 
     Raises:
         ConfigError: If a path is missing, the annotations hold no boxes or belong to other
@@ -75,6 +79,7 @@ def read_splits(data: DetectData) -> BoxSplits:
             own,
             classes=classes,
             side_px=data.side_px,
+            multiple_px=multiple_px,
             channels=data.channels,
         )
         problems += wrong

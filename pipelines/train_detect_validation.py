@@ -65,11 +65,16 @@ class Answers:
 def answers_of(net: BoxDetector, images: BoxImages, *, classes: Sequence[str]) -> Answers:
     """Return what a detector says of images; it is put into evaluation mode."""
     net.eval()
-    found: list[ScoredBoxes] = []
-    for start in range(0, len(images.rows), BATCH):
-        batch = torch.stack([as_input(image) for image in images.images[start : start + BATCH]])
-        found += detect(net, batch)
-    return Answers(truth_of(images, classes=classes), found)
+    found: dict[int, ScoredBoxes] = {}
+    by_size: dict[tuple[int, int], list[int]] = {}
+    for place, size in enumerate(images.sizes):
+        by_size.setdefault(size, []).append(place)
+    for own in by_size.values():
+        for start in range(0, len(own), BATCH):
+            places = own[start : start + BATCH]
+            batch = torch.stack([as_input(images.images[place]) for place in places])
+            found |= zip(places, detect(net, batch), strict=True)
+    return Answers(truth_of(images, classes=classes), [found[place] for place in range(len(found))])
 
 
 def truth_of(images: BoxImages, *, classes: Sequence[str]) -> LabelledBoxes:

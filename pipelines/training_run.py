@@ -33,24 +33,27 @@ IDENTITY_FILE = "config.json"
 def open_run(workspace: Workspace, command: str, config: BaseModel) -> Path:
     """Return the folder to train in.
 
-    The latest run goes on when it has the same resolved config and never ended.
+    The newest run that has the same resolved config and never ended goes on, whatever ran
+    since.
     """
-    latest = workspace.latest_run(command)
     text = json.dumps(config.model_dump(mode="json"), sort_keys=True)
-    if latest is not None and not (latest / RUN_FILE).exists():
-        identity = latest / IDENTITY_FILE
-        if identity.is_file() and identity.read_text(encoding="utf-8") == text:
-            return latest
+    for past in workspace.past_runs(command):
+        identity = past / IDENTITY_FILE
+        is_same = identity.is_file() and identity.read_text(encoding="utf-8") == text
+        if is_same and not (past / RUN_FILE).exists():
+            workspace.take_up(past)
+            return past
     folder = workspace.new_run(command)
     atomic.write_text(folder / IDENTITY_FILE, text)
     write_config(folder / CONFIG_FILE, config)
     return folder
 
 
-def images_sha256(images: NDArray[np.uint8], paths: Iterable[str]) -> str:
+def images_sha256(images: Iterable[NDArray[np.uint8]], paths: Iterable[str]) -> str:
     """Return a hash of decoded images and their paths."""
     digest = hashlib.sha256("\n".join(paths).encode())
-    digest.update(images.tobytes())
+    for image in images:
+        digest.update(image.tobytes())
     return digest.hexdigest()
 
 

@@ -50,6 +50,13 @@ def scan(  # noqa: PLR0913, PLR0917 - each is an option of the command
         Literal["fast", "balanced", "full"],
         typer.Option(help="How much of the lungs is looked at in CT."),
     ] = "balanced",
+    views: Annotated[
+        int,
+        typer.Option(
+            metavar="N",
+            help="Mirrored views of CT that are averaged: 1, 2, 4 or 8; time grows with them.",
+        ),
+    ] = 1,
     deadline: Annotated[
         float,
         typer.Option(
@@ -112,8 +119,12 @@ def scan(  # noqa: PLR0913, PLR0917 - each is an option of the command
     from medvit.tiles.resident import settle_allocator
 
     settle_allocator()  # before anything starts a thread
+    from medvit.inference.flips import VIEWS
     from pipelines.scan import ScanSettings, run
 
+    if views not in VIEWS:
+        msg = f"--views {views}: a tile has {', '.join(map(str, VIEWS))} mirrored views"
+        raise InputError(msg, hint="1 is the usual; 8 takes eight times as long")
     extras = [word.strip() for word in write.split(",") if word.strip()]
     for extra in extras:
         if extra not in EXTRAS:
@@ -127,6 +138,7 @@ def scan(  # noqa: PLR0913, PLR0917 - each is an option of the command
         write=tuple(extras),
         max_ram_bytes=parse_bytes(max_ram) if max_ram else None,
         effort=effort,
+        views=views,
         deadline_s=deadline or None,
         fp_per_scan=fp_per_scan or None,
         miss_rate=miss_rate or None,

@@ -21,7 +21,7 @@ class Canvas:
     """An image as a network sees it.
 
     Attributes:
-        planes: (1 or 3, h, w), 0..1; sides are multiples of what was asked for.
+        planes: (1 or 3, h, w), 0..1.
         scale: Pixels of `planes` for one pixel of the image.
         shown: Height and width that the image takes of it, from the upper left.
     """
@@ -40,7 +40,7 @@ def fit_canvas(
         pixels: (h, w, 3), 0..1.
         side_px: Longer side of the scaled image.
         channels: `grey` for their mean, or `colour`.
-        multiple_px: Sides of the canvas are the next multiples of it.
+        multiple_px: Sides of the canvas are the next multiples of it, `side_px` at the most.
     """
     height, width = pixels.shape[:2]
     scale = side_px / max(height, width)
@@ -52,7 +52,7 @@ def fit_canvas(
         source = torch.from_numpy(np.ascontiguousarray(planes))[None]
         scaled = F.interpolate(source, size=shown, mode="bilinear", antialias=True)
         planes = scaled[0].clamp(0.0, 1.0).numpy()
-    gaps = [-side % multiple_px for side in shown]
+    gaps = [min(-side % multiple_px, side_px - side) for side in shown]
     if any(gaps):
         ground = planes.mean(axis=(1, 2), keepdims=True)
         size = (len(planes), shown[0] + gaps[0], shown[1] + gaps[1])

@@ -44,6 +44,7 @@ class Job:
     tiles: Path
     models: tuple[ModelNeeded, ...]
     effort: Effort
+    views: int
     device: str
     max_bytes: int | None
 
@@ -67,6 +68,7 @@ class Job:
             bench.tiles.resolve(),
             tuple(models),
             bench.limits.effort,
+            bench.limits.views,
             assignment.device,
             assignment.max_ram_bytes,
         )

@@ -133,9 +133,8 @@ def _scan(errand: Errand, *, ends_at_s: float | None) -> CaseDone:
         _equipped.clear()  # one model at a time is what the memory was planned for
         _equipped[errand.job.scan] = _equip(errand.job, errand.neighbours)
     held = _equipped[errand.job.scan]
-    limits = EndableLimits(
-        held.bench.limits.max_bytes, errand.job.effort, ends_at_s, scan=errand.job.scan
-    )
+    bounds, job = held.bench.limits, errand.job
+    limits = EndableLimits(bounds.max_bytes, job.effort, job.views, ends_at_s, scan=job.scan)
     with _own_turn(errand.job.tiles / f"{errand.case.case_id}.turn"):
         return scan_case(
             errand.case,
@@ -178,7 +177,7 @@ def _equip(job: Job, neighbours: int) -> Equipment:
             raise ModelError(msg, hint="let all machines see the same workspace")
         card = found.card.model_copy(update={"thresholds": dict(model.thresholds)})
         detectors[model.kind] = replace(found, card=card)
-    limits = Limits(job.max_bytes or _own_share(limit, neighbours), job.effort)
+    limits = Limits(job.max_bytes or _own_share(limit, neighbours), job.effort, job.views)
     costs = workspace.cache / "costs"
     check_budget(detectors.values(), limits, costs=costs)
     scratch = Scratch.below(workspace.cache)

@@ -81,11 +81,8 @@ def learn_boxes(net: BoxDetector, lessons: BoxLessons, plan: Plan, *, desk: Desk
 
     Reviewed images come as often as replayed ones.
     """
-    from torch.utils.data import DataLoader
-
     from medvit.data.augment.boxes import BoxViews, BoxViewSettings
-    from medvit.data.box_images import BoxDataset, collate_boxes
-    from medvit.data.surface import EpochOrder
+    from medvit.data.box_images import box_batches
 
     course = COURSES[plan.strategy]
     replayed = len(lessons.train.rows) - lessons.reviewed
@@ -93,13 +90,8 @@ def learn_boxes(net: BoxDetector, lessons: BoxLessons, plan: Plan, *, desk: Desk
     places = [*range(lessons.reviewed)] * times
     places += range(lessons.reviewed, len(lessons.train.rows))
     batch = min(BATCH, len(places))
-    batches = DataLoader(
-        BoxDataset(only_images(lessons.train, places), views=BoxViews(BoxViewSettings()), seed=0),
-        batch_size=batch,
-        sampler=EpochOrder(len(places), seed=0),
-        collate_fn=collate_boxes,
-        drop_last=True,
-    )
+    shown, views = only_images(lessons.train, places), BoxViews(BoxViewSettings())
+    batches = box_batches(shown, views=views, batch_size=batch, seed=0)
     if not course.backbone_lr:
         train_only(net, chosen=lambda name: not name.startswith("backbone."))
     lr = course.lr * (batch / BATCH) ** 0.5

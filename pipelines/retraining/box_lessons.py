@@ -112,7 +112,7 @@ def first_boxes(card: ModelCard, workspace: Workspace) -> BoxRows | None:
 def joined_images(parts: Sequence[BoxImages]) -> BoxImages:
     """Return images of several folders as one set, in the order of the parts."""
     return BoxImages(
-        np.concatenate([part.images for part in parts]),
+        tuple(image for part in parts for image in part.images),
         tuple(boxes for part in parts for boxes in part.boxes),
         tuple(labels for part in parts for labels in part.labels),
         tuple(row for part in parts for row in part.rows),
@@ -123,7 +123,7 @@ def joined_images(parts: Sequence[BoxImages]) -> BoxImages:
 def only_images(images: BoxImages, places: Sequence[int]) -> BoxImages:
     """Return the images at some places; a place may come more than once."""
     return BoxImages(
-        images.images[list(places)],
+        tuple(images.images[at] for at in places),
         tuple(images.boxes[at] for at in places),
         tuple(images.labels[at] for at in places),
         tuple(images.rows[at] for at in places),
@@ -144,6 +144,7 @@ def _loaded(
         known,
         classes=classes,
         side_px=int(how["side_px"]),
+        multiple_px=max(card.architecture.arguments["strides_px"]),
         channels=how.get("channels", "grey"),
     )
     for problem in problems:

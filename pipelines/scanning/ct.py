@@ -26,14 +26,13 @@ from medvit.metrics.calibration import PlattScale
 from medvit.models.weights import ModelCard
 from medvit.report.thumbnails import nodule_thumbnail
 from medvit.tiles.budget import MemoryPlan
-from medvit.tiles.progressive import Effort
 from medvit.volume.lungs import find_lungs
 from medvit.volume.pyramid import Pyramid
 from medvit.volume.volume import Hu, Volume
 from pipelines.scanning.budget import plan_search
 from pipelines.scanning.detectors import Detector
 from pipelines.scanning.faults import blamed_on
-from pipelines.scanning.limits import partial_reason
+from pipelines.scanning.limits import Limits, partial_reason
 from pipelines.scanning.nodule_details import NoduleObserver
 from pipelines.scanning.outcome import Outcome
 from pipelines.scanning.workbench import CaseWatch, Workbench
@@ -58,7 +57,7 @@ def examine_ct(
         ModelError: If the model answers with numbers that are not finite.
         BudgetError: If it does not fit into the memory there is.
     """
-    settings = search_settings(detector.card, bench.limits.effort)
+    settings = search_settings(detector.card, bench.limits)
     with blamed_on(case.source):
         source = open_source(case, scratch=bench.scratch)
         plan = plan_search(source.volume, detector, settings, bench.limits, costs=bench.costs)
@@ -116,13 +115,14 @@ def _told(case: Case, nodules: Sequence[Nodule], observer: NoduleObserver) -> _T
     return {"findings": tuple(findings), "details": details, "pictures": pictures}
 
 
-def search_settings(card: ModelCard, effort: Effort) -> NoduleSettings:
+def search_settings(card: ModelCard, limits: Limits) -> NoduleSettings:
     """Return how the model wants to be used; the usual where its card does not say."""
     usual = NoduleSettings()
     return NoduleSettings(
         spacing_mm=float(card.preprocessing.get("spacing_mm", usual.spacing_mm)),
         min_probability=card.thresholds.get("probability", usual.min_probability),
-        effort=effort,
+        effort=limits.effort,
+        views=limits.views,
     )
 
 

@@ -18,17 +18,24 @@ class Limits:
     Attributes:
         max_bytes: What the process and its decoder may hold together.
         effort: How much of the lungs is looked at.
+        views: Mirrored views of each tile of CT whose maps are averaged.
         ends_at_s: Reading of `time.monotonic` at which the scan ends with what it has; None
             when it may take its time.
     """
 
     max_bytes: int
     effort: Effort = "balanced"
+    views: int = 1
     ends_at_s: float | None = None
 
     def is_time_up(self) -> bool:
         """Whether the scan should end."""
         return self.ends_at_s is not None and time.monotonic() >= self.ends_at_s
+
+
+def deadline_of(seconds: float | None) -> float | None:
+    """Return the reading of `time.monotonic` so many seconds from now."""
+    return None if seconds is None else time.monotonic() + seconds
 
 
 def partial_reason(case: Case, *, seen: int, planned: int) -> Reason:

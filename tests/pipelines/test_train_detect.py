@@ -84,7 +84,8 @@ def test_too_few_images_are_refused_before_anything_is_written(tmp_path: Path) -
 def test_a_small_detector_learns_eight_surfaces_by_heart(tmp_path: Path) -> None:
     folder = write_boxed(tmp_path / "practice", count=8)
     splits = read_splits(
-        DetectData(annotations=folder / "coco.json", manifest=folder / "manifest.csv", side_px=128)
+        DetectData(annotations=folder / "coco.json", manifest=folder / "manifest.csv", side_px=128),
+        multiple_px=32,
     )
     images = splits.images["train"]
     assert len(images.rows) == 8

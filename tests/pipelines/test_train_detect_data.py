@@ -32,7 +32,7 @@ def folder(made: Path, tmp_path: Path) -> Path:
 
 def read(folder: Path, **changes: Any) -> BoxSplits:
     given = {"annotations": folder / "coco.json", "manifest": folder / "manifest.csv"}
-    return read_splits(DetectData(**{**given, "side_px": 64, **changes}))
+    return read_splits(DetectData(**{**given, "side_px": 64, **changes}), multiple_px=32)
 
 
 def told(splits: BoxSplits) -> list[str]:

@@ -24,6 +24,15 @@ def test_a_run_that_never_ended_is_taken_up_again(tmp_path: Path) -> None:
     assert open_run(workspace, "train", Knob()) == first
 
 
+def test_trainings_that_take_turns_in_a_workspace_each_go_on(tmp_path: Path) -> None:
+    workspace = Workspace(tmp_path)
+    first, second = (open_run(workspace, "train", Knob(turns=n)) for n in (1, 2))
+    assert workspace.latest_run("train") == second
+    assert open_run(workspace, "train", Knob(turns=1)) == first
+    assert workspace.latest_run("train") == first
+    assert open_run(workspace, "train", Knob(turns=2)) == second
+
+
 def test_another_config_or_a_run_that_ended_starts_a_new_folder(tmp_path: Path) -> None:
     workspace = Workspace(tmp_path)
     first = open_run(workspace, "train", Knob())

@@ -80,7 +80,7 @@ class BoxView:
 
 
 class BoxViews:
-    """Draws views of square images and their boxes; the same generator gives the same view."""
+    """Draws views of images and their boxes; the same generator gives the same view."""
 
     def __init__(self, settings: BoxViewSettings) -> None:
         self.settings = settings
@@ -88,35 +88,40 @@ class BoxViews:
     def view(
         self, image: Image, boxes: Boxes, *, rng: np.random.Generator
     ) -> tuple[Image, Boxes, NDArray[np.intp]]:
-        """Return a view of an image (side, side) or (side, side, 3), boxes, and which they are.
+        """Return a view of an image (h, w) or (h, w, 3), boxes, and which they are.
 
-        Where no draw shows a box that is there, the image is only mirrored.
+        A turned view has the height and width of the image swapped. Where no draw shows a
+        box that is there, the image is only mirrored.
         """
+        size = (image.shape[0], image.shape[1])
         for _ in range(ATTEMPTS):
-            drawn = draw_view(self.settings, side_px=len(image), rng=rng)
-            seen, which = view_boxes(
-                boxes, drawn, side_px=len(image), least_shown=self.settings.least_shown
-            )
+            drawn = draw_view(self.settings, size_px=size, rng=rng)
+            least = self.settings.least_shown
+            seen, which = view_boxes(boxes, drawn, size_px=size, least_shown=least)
             if len(which) or not len(boxes):
                 return apply_view(image, drawn), seen, which
         plain = BoxView(mirrored=drawn.mirrored, turned=drawn.turned)
-        seen, which = view_boxes(boxes, plain, side_px=len(image), least_shown=1e-9)
+        seen, which = view_boxes(boxes, plain, size_px=size, least_shown=1e-9)
         return apply_view(image, plain), seen, which
 
 
-def draw_view(settings: BoxViewSettings, *, side_px: int, rng: np.random.Generator) -> BoxView:
-    """Draw a view of an image with sides of `side_px`."""
+def draw_view(
+    settings: BoxViewSettings, *, size_px: tuple[int, int], rng: np.random.Generator
+) -> BoxView:
+    """Draw a view of an image of (height, width)."""
     low, high = np.log(settings.least_scale), np.log(settings.most_scale)
     scale = float(np.exp(rng.uniform(low, high)))
-    room = side_px * (1 - scale)  # negative where the image is larger than the view
-    left, top = (float(rng.uniform(min(room, 0.0), max(room, 0.0))) for _ in range(2))
-    flips = rng.random(3) < 0.5
+    place, flips = rng.random(2), rng.random(3) < 0.5
+    is_turned = bool(flips[2] and settings.turns)
+    height, width = size_px[::-1] if is_turned else size_px
+    # Negative where the image is larger than the view.
+    left, top = (1 - scale) * np.array([width, height]) * (place if scale < 1 else 1 - place)
     return BoxView(
         scale=scale,
-        left=left,
-        top=top,
+        left=float(left),
+        top=float(top),
         mirrored=(bool(flips[0] and settings.flips), bool(flips[1] and settings.flips)),
-        turned=bool(flips[2] and settings.turns),
+        turned=is_turned,
         gain=float(1 + rng.uniform(-settings.contrast, settings.contrast)),
         shift=float(rng.uniform(-settings.brightness, settings.brightness)),
         noise_std=float(rng.uniform(0, settings.noise_std)),
@@ -125,8 +130,7 @@ def draw_view(settings: BoxViewSettings, *, side_px: int, rng: np.random.Generat
 
 
 def apply_view(image: Image, view: BoxView) -> Image:
-    """Return the view of a square image, of the same size."""
-    side = len(image)
+    """Return the view of an image, of the same size; a turned one has its sides swapped."""
     turned = np.swapaxes(image, 0, 1) if view.turned else image
     mirrored = turned[:: -1 if view.mirrored[1] else 1, :: -1 if view.mirrored[0] else 1]
     grey = np.ascontiguousarray(mirrored, dtype=np.float32) / GREY_LEVELS
@@ -137,7 +141,7 @@ def apply_view(image: Image, view: BoxView) -> Image:
     placed = cv2.warpAffine(
         grey,
         matrix,
-        (side, side),
+        (grey.shape[1], grey.shape[0]),
         flags=cv2.INTER_LINEAR,
         borderMode=cv2.BORDER_CONSTANT,
         borderValue=[float(value) for value in np.atleast_1d(mean)],
@@ -154,33 +158,36 @@ def apply_view(image: Image, view: BoxView) -> Image:
 
 
 def view_boxes(
-    boxes: Boxes, view: BoxView, *, side_px: int, least_shown: float
+    boxes: Boxes, view: BoxView, *, size_px: tuple[int, int], least_shown: float
 ) -> tuple[Boxes, NDArray[np.intp]]:
     """Return the boxes (m, 4) that a view shows, cut at its border, and their indices (m,).
 
     Args:
         boxes: Of the image (k, 4).
-        side_px: Of image and view.
+        size_px: Height and width of the image.
         least_shown: A box of which less is shown is left out.
 
     Examples:
         >>> box = np.array([[0.0, 0.0, 4.0, 2.0]])
         >>> view = BoxView(scale=2.0, left=-4.0, mirrored=(False, True))
-        >>> view_boxes(box, view, side_px=8, least_shown=0.5)[0].tolist()
+        >>> view_boxes(box, view, size_px=(8, 8), least_shown=0.5)[0].tolist()
         []
-        >>> view_boxes(box, BoxView(mirrored=(True, False)), side_px=8, least_shown=0.5)[0].tolist()
-        [[4.0, 0.0, 8.0, 2.0]]
+        >>> mirrored = BoxView(mirrored=(True, False))
+        >>> view_boxes(box, mirrored, size_px=(8, 10), least_shown=0.5)[0].tolist()
+        [[6.0, 0.0, 10.0, 2.0]]
     """
     x0, y0, x1, y1 = boxes.T
+    height, width = size_px
     if view.turned:
         x0, y0, x1, y1 = y0, x0, y1, x1
+        height, width = width, height
     if view.mirrored[0]:
-        x0, x1 = side_px - x1, side_px - x0
+        x0, x1 = width - x1, width - x0
     if view.mirrored[1]:
-        y0, y1 = side_px - y1, side_px - y0
+        y0, y1 = height - y1, height - y0
     offset = np.array([view.left, view.top] * 2)
     placed = np.stack([x0, y0, x1, y1], axis=1) * view.scale + offset
-    cut = np.clip(placed, 0, side_px)
+    cut = np.clip(placed, 0, [width, height] * 2)
     whole = np.prod(placed[:, 2:] - placed[:, :2], axis=1)
     shares = np.prod(cut[:, 2:] - cut[:, :2], axis=1) / whole
     which = np.flatnonzero(shares >= least_shown)

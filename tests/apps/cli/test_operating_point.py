@@ -91,3 +91,29 @@ def test_a_promise_that_the_model_cannot_keep_is_refused_before_anything_is_writ
     assert answer.code == ExitCode.UNUSABLE
     assert "one operating point at a time" in answer.message
     assert not out.exists()
+
+
+@pytest.mark.usefixtures("calibrated")
+def test_a_number_of_views_that_a_tile_has_not_is_refused(
+    medvit: Medvit, chest: Path, tmp_path: Path
+) -> None:
+    refused = medvit("scan", chest, "--out", tmp_path / "out", "--views", "3", "--json")
+    assert refused.code == ExitCode.UNUSABLE
+    assert "--views 3: a tile has 1, 2, 4, 8 mirrored views" in refused.message
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("calibrated")
+def test_mirrored_views_change_what_is_found_and_only_where_asked(
+    medvit: Medvit, chest: Path, tmp_path: Path
+) -> None:
+    words = ("scan", chest, "--out", tmp_path / "out", "--effort", "fast", "--json")
+    assert medvit(*words).code == 0
+    plain = rows(tmp_path / "out" / "nodules.csv")
+    again = medvit(*words, "--views", "2")
+    assert again.payload["resumed"] == 0
+    assert rows(tmp_path / "out" / "nodules.csv") != plain
+    assert medvit(*words, "--views", "2").payload["resumed"] == 1
+    assert medvit(*words).payload["resumed"] == 0
+    assert rows(tmp_path / "out" / "nodules.csv") == plain

@@ -14,26 +14,27 @@ from medvit.data.augment.boxes import (
     view_boxes,
 )
 
-SIDE = 64
+SIZE = (64, 96)
 SETTINGS = BoxViewSettings(contrast=0, brightness=0, noise_std=0, turns=True)
 
 
 def bright(box: tuple[int, int, int, int]) -> np.ndarray:
-    image = np.zeros((SIDE, SIDE), np.uint8)
+    image = np.zeros(SIZE, np.uint8)
     image[box[1] : box[3], box[0] : box[2]] = 255
     return image
 
 
-corners = st.tuples(*[st.integers(0, 50)] * 2, *[st.integers(6, 40)] * 2).map(
-    lambda b: (b[0], b[1], min(SIDE, b[0] + b[2]), min(SIDE, b[1] + b[3]))
+corners = st.tuples(st.integers(0, 80), st.integers(0, 50), *[st.integers(6, 40)] * 2).map(
+    lambda b: (b[0], b[1], min(SIZE[1], b[0] + b[2]), min(SIZE[0], b[1] + b[3]))
 )
 
 
 @given(corners, st.integers(0, 2**32 - 1))
 def test_boxes_go_where_their_pixels_go(box: tuple[int, int, int, int], seed: int) -> None:
-    view = draw_view(SETTINGS, side_px=SIDE, rng=np.random.default_rng(seed))
+    view = draw_view(SETTINGS, size_px=SIZE, rng=np.random.default_rng(seed))
     seen = apply_view(bright(box), view)
-    moved, which = view_boxes(np.array([box], float), view, side_px=SIDE, least_shown=0.05)
+    assert seen.shape == (SIZE[::-1] if view.turned else SIZE)
+    moved, which = view_boxes(np.array([box], float), view, size_px=SIZE, least_shown=0.05)
     if not len(which):
         return
     x0, y0, x1, y1 = moved[0]
@@ -58,7 +59,7 @@ def test_the_same_generator_gives_the_same_view(seed: int) -> None:
 
 
 def test_mirroring_twice_gives_the_image_again() -> None:
-    image = np.random.default_rng(0).integers(0, 255, (SIDE, SIDE, 3)).astype(np.uint8)
+    image = np.random.default_rng(0).integers(0, 255, (*SIZE, 3)).astype(np.uint8)
     mirror = BoxView(mirrored=(True, True))
     assert np.array_equal(apply_view(apply_view(image, mirror), mirror), image)
 
@@ -66,7 +67,7 @@ def test_mirroring_twice_gives_the_image_again() -> None:
 def test_a_box_that_is_hardly_shown_is_left_out() -> None:
     boxes = np.array([[0.0, 0, 10, 10], [30, 30, 60, 60]])
     view = BoxView(scale=1.0, left=-7.0)
-    kept, which = view_boxes(boxes, view, side_px=SIDE, least_shown=0.4)
+    kept, which = view_boxes(boxes, view, size_px=SIZE, least_shown=0.4)
     assert which.tolist() == [1]  # 3 of 10 columns of the first are shown
     assert kept.tolist() == [[23.0, 30.0, 53.0, 60.0]]
 

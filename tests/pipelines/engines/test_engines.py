@@ -27,7 +27,7 @@ def case_of(*files: Path) -> Case:
 
 
 def errand_of(case: Case) -> Errand:
-    job = Job("s", Path("w"), Path("r"), Path("t"), (), "balanced", "cpu", None)
+    job = Job("s", Path("w"), Path("r"), Path("t"), (), "balanced", 1, "cpu", None)
     return Errand.of(Turn(case, 0, "key"), job, left_s=None, neighbours=1)
 
 
