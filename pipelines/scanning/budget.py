@@ -10,7 +10,6 @@ import torch
 
 from medvit.inference.cost import network_cost
 from medvit.inference.nodules import NoduleSettings
-from medvit.io.verdict import Triage
 from medvit.tiles.budget import BudgetError, MemoryPlan, Room, plan_memory, smallest_bytes
 from medvit.tiles.footprint import DECODER_BYTES, MIB, CaseSize, Search
 from medvit.tiles.resident import release_free
@@ -58,7 +57,7 @@ def check_budget(
             room = _room(detector, limits)
             smallest = smallest_bytes(search, room)
         else:
-            smallest = int(predict_image_mb((1, 1, 1), held_mb=current_rss_mb()) * MIB)
+            smallest = int(current_rss_mb() * MIB) + DECODER_BYTES + int(image_mb((1, 1, 1)) * MIB)
         if smallest > limits.max_bytes:
             raise BudgetError(limits.max_bytes, smallest)
 
@@ -82,25 +81,18 @@ def plan_search(
     return plan_memory(search, _room(detector, limits))
 
 
-def predict_peak_mb(judged: Triage, *, held_mb: float, bytes_per_pixel: int = IMAGE_BYTES) -> float:
-    """Return the peak memory in MiB that an image is expected to reach.
+def image_mb(shape: tuple[int, ...], *, bytes_per_pixel: int = IMAGE_BYTES) -> float:
+    """Return the MiB that an image of a shape takes, beside the process that decodes it.
 
     Args:
-        judged: Triage of the case; a refused case takes nothing.
-        held_mb: What the process holds before the case.
-        bytes_per_pixel: What is held for each pixel, that of a classifier if nothing is said.
+        shape: Of the image.
+        bytes_per_pixel: What is held for each, that of a classifier if nothing is said.
+
+    Examples:
+        >>> image_mb((1, 1024, 1024))
+        186.0
     """
-    if judged.verdict == "refuse" or judged.shape is None:
-        return held_mb
-    return predict_image_mb(judged.shape, held_mb=held_mb, bytes_per_pixel=bytes_per_pixel)
-
-
-def predict_image_mb(
-    shape: tuple[int, ...], *, held_mb: float, bytes_per_pixel: int = IMAGE_BYTES
-) -> float:
-    """Return what an image of a shape takes, with the process that decodes it."""
-    pixels_mb = prod(shape) * bytes_per_pixel / MIB
-    return held_mb + CLASSIFIER_MB + DECODER_BYTES / MIB + pixels_mb
+    return CLASSIFIER_MB + prod(shape) * bytes_per_pixel / MIB
 
 
 def _search(

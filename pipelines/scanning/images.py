@@ -22,11 +22,9 @@ from medvit.report.box_thumbnail import box_thumbnail
 from medvit.report.thumbnails import defect_thumbnail
 from medvit.tiles.budget import BudgetError
 from medvit.tiles.footprint import MIB
-from pipelines.scanning.budget import IMAGE_BYTES, predict_peak_mb
+from pipelines.scanning.budget import IMAGE_BYTES, image_mb
 from pipelines.scanning.detectors import Detector
 from pipelines.scanning.faults import blamed_on
-from pipelines.scanning.limits import Limits
-from pipelines.scanning.memory import current_rss_mb
 from pipelines.scanning.outcome import Outcome
 from pipelines.scanning.workbench import Workbench
 
@@ -45,9 +43,20 @@ def examine_image(case: Case, judged: Triage, detector: Detector, bench: Workben
         ModelError: If the model does not fit it.
         BudgetError: If it does not fit into the memory there is.
     """
-    predicted_mb = _predicted_mb(judged, detector, bench.limits)
-    with blamed_on(case.source):
-        pixels = read_image(case, scratch=bench.scratch).pixels
+    each = BOXES_BYTES if isinstance(detector.module, BoxDetector) else IMAGE_BYTES
+    need_mb = image_mb(judged.shape or (), bytes_per_pixel=each)
+    with bench.room.taken(need_mb, most_mb=bench.limits.max_bytes / MIB) as expected_mb:
+        if expected_mb * MIB > bench.limits.max_bytes:
+            raise BudgetError(bench.limits.max_bytes, int(expected_mb * MIB))
+        with blamed_on(case.source):
+            pixels = read_image(case, scratch=bench.scratch).pixels
+        return _judged(case, judged, detector, pixels=pixels, predicted_mb=expected_mb)
+
+
+def _judged(
+    case: Case, judged: Triage, detector: Detector, *, pixels: Pixels, predicted_mb: float
+) -> Outcome:
+    """Return what an image shows, as the kind of its model asks for."""
     if isinstance(detector.module, BoxDetector):
         return _with_boxes(case, judged, detector, pixels=pixels, predicted_mb=predicted_mb)
     if needs_tiles(detector.card, height=pixels.shape[0], width=pixels.shape[1]):
@@ -101,19 +110,6 @@ def _in_tiles(
         features=tuple(verdict.features.tolist()),
         predicted_peak_mb=predicted_mb,
     )
-
-
-def _predicted_mb(judged: Triage, detector: Detector, limits: Limits) -> float:
-    """Return the peak memory in MiB that an image is expected to reach.
-
-    Raises:
-        BudgetError: If that is more than there may be.
-    """
-    each = BOXES_BYTES if isinstance(detector.module, BoxDetector) else IMAGE_BYTES
-    predicted_mb = predict_peak_mb(judged, held_mb=current_rss_mb(), bytes_per_pixel=each)
-    if predicted_mb * MIB > limits.max_bytes:
-        raise BudgetError(limits.max_bytes, int(predicted_mb * MIB))
-    return predicted_mb
 
 
 def _with_boxes(

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from medvit.inference.nodules import Nodule
 from medvit.io.scratch import UNTIL_EXIT, Scratch
+from pipelines.scanning.image_room import ImageRoom
 from pipelines.scanning.limits import Limits
 
 Fraction = Callable[[float], None]
@@ -24,6 +25,7 @@ class Workbench:
         limits: What the scan may take.
         scratch: Where to keep what is decoded or unpacked.
         costs: Folder that keeps what networks hold for a tile; None: it is measured.
+        room: The memory of images that are worked on side by side.
     """
 
     run: Path
@@ -31,6 +33,7 @@ class Workbench:
     limits: Limits
     scratch: Scratch = UNTIL_EXIT
     costs: Path | None = None
+    room: ImageRoom = field(default_factory=ImageRoom)
 
 
 @dataclass(frozen=True, slots=True)

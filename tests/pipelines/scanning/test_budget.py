@@ -7,13 +7,12 @@ import pytest
 
 from medvit.inference.nodules import NoduleSettings
 from medvit.io.case import Reason
-from medvit.io.verdict import Triage
 from medvit.models.weights import load_model
 from medvit.registry.registry import find_model
 from medvit.tiles.budget import BudgetError, parse_bytes
 from medvit.tiles.footprint import MIB
 from medvit.volume.volume import Volume, volume_of
-from pipelines.scanning.budget import check_budget, default_budget, plan_search, predict_peak_mb
+from pipelines.scanning.budget import check_budget, default_budget, plan_search
 from pipelines.scanning.detectors import Detector
 from pipelines.scanning.limits import Limits
 from pipelines.scanning.memory import available_bytes, current_rss_mb
@@ -34,15 +33,6 @@ def detector(tmp_path_factory: pytest.TempPathFactory) -> Detector:
 @pytest.fixture
 def volume() -> Volume:
     return volume_of(np.zeros((8, 64, 64)), np.eye(4))
-
-
-def test_a_refused_case_takes_nothing() -> None:
-    assert predict_peak_mb(Triage("refuse", SOUND), held_mb=300) == 300
-
-
-def test_an_image_takes_the_classifier_and_its_pixels() -> None:
-    judged = Triage("accept", SOUND, (1, 1024, 1024))
-    assert predict_peak_mb(judged, held_mb=300) == 300 + 90 + 60 + 96  # 96 bytes x 2**20
 
 
 def test_the_default_leaves_memory_to_others() -> None:
