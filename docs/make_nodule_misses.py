@@ -7,7 +7,6 @@ python docs/make_nodule_misses.py
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -23,7 +22,7 @@ from rich.progress import track
 PROJECT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(PROJECT / "benchmarks"))
 
-from nodules import figures, make_trial  # noqa: E402
+from nodule_trials import figures, make_trial, read_trials  # noqa: E402
 
 from medvit.data.nodule_spec import KINDS  # noqa: E402
 from medvit.geometry import lps_to_index  # noqa: E402
@@ -70,7 +69,7 @@ def main() -> None:
     journal = PROJECT / "medvit-workspace/bench-nodules/trials.jsonl"
     parser.add_argument("--journal", type=Path, default=journal)
     given = parser.parse_args()
-    rows = [json.loads(line) for line in given.journal.read_text("utf-8").splitlines()]
+    rows = list(read_trials(given.journal).values())
     cut, scores = best_scores(rows, given.model)
     seen = [each for row in track(rows, "scans") for each in look(row, scores[row["name"]])]
     missed = sorted(

@@ -67,7 +67,8 @@ class LocalEngine:
 
         With torch's number of threads people say how much of the machine a scan may take.
         """
-        most = min(torch.get_num_threads(), MOST_SIDE_BY_SIDE)
+        on_cpu = assignment.device == "cpu"
+        most = min(torch.get_num_threads(), MOST_SIDE_BY_SIDE) if on_cpu else 1
         at_work: deque[tuple[Turn, Future[CaseDone]]] = deque()
         pool = ThreadPoolExecutor(most, thread_name_prefix="image")
         with one_thread():
