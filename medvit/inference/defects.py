@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -120,7 +121,8 @@ def box_of(heat: NDArray[np.float32], *, level: float = BOX_LEVEL) -> Box | None
     """
     if not heat.size or float(heat.max()) <= 0:
         return None
-    regions, count = ndimage.label(heat >= level * float(heat.max()))
-    sizes = np.bincount(regions.ravel(), minlength=count + 1)[1:]
-    rows, columns = ndimage.find_objects(regions)[int(sizes.argmax())]
-    return int(columns.start), int(rows.start), int(columns.stop), int(rows.stop)
+    region = (heat >= level * float(heat.max())).astype(np.uint8)
+    _, _, found, _ = cv2.connectedComponentsWithStats(region, connectivity=4)
+    largest = found[1 + int(found[1:, cv2.CC_STAT_AREA].argmax())]
+    left, top, width, height = (int(edge) for edge in largest[:4])
+    return left, top, left + width, top + height

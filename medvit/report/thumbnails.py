@@ -179,7 +179,7 @@ def _fitted(rgb: NDArray[np.float32]) -> Image.Image:
     scale = IMAGE_PX / max(height, width)
     size = (max(1, round(width * scale)), max(1, round(height * scale)))
     image = Image.fromarray(np.floor(rgb + 0.5).astype(np.uint8))
-    return image.resize(size, Image.Resampling.LANCZOS if scale < 1 else Image.Resampling.BICUBIC)
+    return image.resize(size, Image.Resampling.HAMMING if scale < 1 else Image.Resampling.BICUBIC)
 
 
 def _under_heat(plain: Image.Image, heat: NDArray[np.float32]) -> Image.Image:
