@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import groupby
 from typing import Any
@@ -65,7 +65,8 @@ class LocalEngine:
     ) -> Iterator[tuple[Turn, CaseDone]]:
         """Yield images in their order; no more are begun than there are threads for.
 
-        With torch's number of threads people say how much of the machine a scan may take.
+        Those that are begun when somebody interrupts are finished and yielded first. With
+        torch's number of threads people say how much of the machine a scan may take.
         """
         on_cpu = assignment.device == "cpu"
         most = min(torch.get_num_threads(), MOST_SIDE_BY_SIDE) if on_cpu else 1
@@ -76,13 +77,29 @@ class LocalEngine:
                 for turn in turns:
                     at_work.append((turn, pool.submit(_done, turn, assignment)))
                     if len(at_work) > most:
-                        first, future = at_work.popleft()
-                        yield first, future.result()
+                        yield _first(at_work)
                 while at_work:
-                    first, future = at_work.popleft()
-                    yield first, future.result()
+                    yield _first(at_work)
+            except KeyboardInterrupt:
+                pool.shutdown(cancel_futures=True)
+                yield from _finished(at_work)
+                raise
             finally:
                 pool.shutdown(cancel_futures=True)
+
+
+def _first(at_work: deque[tuple[Turn, Future[CaseDone]]]) -> tuple[Turn, CaseDone]:
+    """Wait for the first image; one whose wait is interrupted stays among those at work."""
+    turn, future = at_work[0]
+    done = future.result()
+    at_work.popleft()
+    return turn, done
+
+
+def _finished(at_work: Iterable[tuple[Turn, Future[CaseDone]]]) -> Iterator[tuple[Turn, CaseDone]]:
+    for turn, future in at_work:
+        if not future.cancelled() and future.exception() is None:
+            yield turn, future.result()
 
 
 def _done(turn: Turn, assignment: Assignment) -> CaseDone:
