@@ -77,8 +77,7 @@ class Workspace:
     def past_runs(self, command: str) -> list[Path]:
         """Return the run folders of a command, newest first."""
         runs = self.runs(command)
-        found = [each for each in runs.iterdir() if each.name.isdecimal()] if runs.is_dir() else []
-        return sorted(found, key=lambda each: int(each.name), reverse=True)
+        return [runs / str(number) for number in sorted(_numbers(runs), reverse=True)]
 
     def take_up(self, run: Path) -> None:
         """Point `latest` at a run that goes on."""
@@ -100,10 +99,15 @@ def _unusable(folder: Path, error: OSError) -> InputError:
     return InputError(msg, hint="name a folder you may write to with --workspace")
 
 
+def _numbers(runs: Path) -> list[int]:
+    if not runs.is_dir():
+        return []
+    return [int(entry.name) for entry in runs.iterdir() if entry.name.isdecimal()]
+
+
 def _next_folder(runs: Path) -> Path:
     runs.mkdir(parents=True, exist_ok=True)
-    taken = [int(entry.name) for entry in runs.iterdir() if entry.name.isdecimal()]
-    number = max(taken, default=0) + 1
+    number = max(_numbers(runs), default=0) + 1
     while True:
         folder = runs / str(number)
         try:
