@@ -16,7 +16,6 @@ from typing import Any, Literal, Protocol, runtime_checkable
 
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
-from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.loggers import TensorBoardLogger
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
@@ -24,7 +23,7 @@ from torch.utils.data import DataLoader
 from medvit.errors import ConfigError
 from medvit.learn.metrics_table import MetricsTable
 from medvit.learn.weight_average import WeightAverage
-from medvit.learn.whole_checkpoints import WholeCheckpoints
+from medvit.learn.whole_checkpoints import CheckpointAfterFigures, WholeCheckpoints
 
 Precision = Literal["32-true", "bf16-mixed", "16-mixed"]
 CHECKPOINTS = "checkpoints"
@@ -340,13 +339,7 @@ class _Watch(Callback):
 def _trainer(settings: FitSettings, *, folder: Path, callbacks: list[Callback]) -> Trainer:
     for name in ("lightning.pytorch", "lightning.fabric"):
         logging.getLogger(name).setLevel(logging.WARNING)
-    checkpoint = ModelCheckpoint(
-        folder / CHECKPOINTS,
-        filename="last",
-        save_top_k=1,
-        save_on_train_epoch_end=True,
-        enable_version_counter=False,
-    )
+    table = MetricsTable(folder)
     return Trainer(
         max_epochs=settings.epochs,
         devices=settings.devices,
@@ -354,12 +347,9 @@ def _trainer(settings: FitSettings, *, folder: Path, callbacks: list[Callback]) 
         use_distributed_sampler=False,
         precision=settings.precision,
         gradient_clip_val=settings.clip_norm,
-        callbacks=[*callbacks, checkpoint],
+        callbacks=[*callbacks, CheckpointAfterFigures(folder / CHECKPOINTS, table)],
         plugins=[WholeCheckpoints()],
-        logger=[
-            MetricsTable(folder),
-            TensorBoardLogger(folder, name="", version="tensorboard"),
-        ],
+        logger=[table, TensorBoardLogger(folder, name="", version="tensorboard")],
         enable_progress_bar=False,
         enable_model_summary=False,
         log_every_n_steps=1,

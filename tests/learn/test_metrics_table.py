@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from medvit import atomic
 from medvit.learn.fit import EpochReport
 from medvit.learn.metrics_table import MetricsTable
 from tests.learn.test_fit import train
@@ -39,4 +40,27 @@ def test_a_resumed_training_leaves_the_table_of_an_uninterrupted_one(tmp_path: P
     train(tmp_path / "parts")
     whole, parts = ((tmp_path / name / "metrics.csv").read_text() for name in ("whole", "parts"))
     assert len(whole.splitlines()) == 5
+    assert parts == whole
+
+
+def test_killed_between_checkpoint_and_table_no_epoch_is_lost(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    train(tmp_path / "whole")
+    saved: list[Path] = []
+    write = atomic.write_bytes
+
+    def write_and_die(path: Path, content: bytes) -> None:
+        write(path, content)
+        if path.suffix == ".ckpt":
+            saved.append(path)
+        if len(saved) == 2:
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(atomic, "write_bytes", write_and_die)
+        train(tmp_path / "parts")
+    assert len(saved) == 2
+    train(tmp_path / "parts")
+    whole, parts = ((tmp_path / name / "metrics.csv").read_text() for name in ("whole", "parts"))
     assert parts == whole
