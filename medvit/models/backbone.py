@@ -94,6 +94,12 @@ class Backbone2d(nn.Module):
         """Return the last map of such a grid."""
         return self.stages_of_grid(grid)[-1]
 
+    def fold_norms(self) -> None:
+        """Merge what can be merged for inference only; answers stay the same to rounding.
+
+        Here that is nothing. The network must be in evaluation mode, and cannot be saved later.
+        """
+
 
 def centre_brightness(x: Tensor, *, contrast_std: float) -> Tensor:
     """Return images (n, c, h, w) less their mean brightness, in units of `contrast_std`.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
+from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from medvit.models.backbone import Backbone2d, centre_brightness
 
@@ -28,6 +29,20 @@ class ResidualBlock(nn.Module):
         """Return (n, out, h / stride, w / stride), sides rounded up."""
         y = F.relu(self.norm1(self.conv1(x)))
         return F.relu(self.norm2(self.conv2(y)) + self.shortcut(x))
+
+    def fold_norms(self) -> None:
+        """Merge each norm into the convolution before it."""
+        _fold(self, "conv1", "norm1")
+        _fold(self, "conv2", "norm2")
+        if isinstance(self.shortcut, nn.Sequential):
+            _fold(self.shortcut, "0", "1")
+
+
+def _fold(owner: nn.Module, conv: str, norm: str) -> None:
+    convolution, following = owner.get_submodule(conv), owner.get_submodule(norm)
+    if isinstance(convolution, nn.Conv2d) and isinstance(following, nn.BatchNorm2d):
+        owner.set_submodule(conv, fuse_conv_bn_eval(convolution, following))
+        owner.set_submodule(norm, nn.Identity())
 
 
 class Cnn(Backbone2d):
@@ -87,6 +102,13 @@ class Cnn(Backbone2d):
         for level in self.levels[1:]:
             maps.append(level(maps[-1]))
         return maps
+
+    def fold_norms(self) -> None:
+        """Merge each norm into the convolution before it: 20 fewer steps in `cnn_small`."""
+        _fold(self.stem, "0", "1")
+        for part in self.modules():
+            if isinstance(part, ResidualBlock):
+                part.fold_norms()
 
 
 def cnn_small(*, in_channels: int = 1) -> Cnn:

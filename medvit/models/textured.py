@@ -59,6 +59,10 @@ class TexturedBackbone(Backbone2d):
         """The network alone."""
         return self.network
 
+    def fold_norms(self) -> None:
+        """Merge what the network can merge."""
+        self.network.fold_norms()
+
     def embed(self, x: Tensor) -> Tensor:
         """Return what the network's first layers see, with texture as further channels."""
         return _with_texture(self.network.embed(x), self.texture(x))

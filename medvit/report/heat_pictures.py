@@ -8,7 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from medvit.report.thumbnails import GAP_PX, HEAT_COLD, HEAT_HOT, HEAT_OPACITY, PAPER
+from medvit.report.heat import under_heat
+from medvit.report.thumbnails import GAP_PX, PAPER
 
 SIDE_PX = 480
 
@@ -26,15 +27,10 @@ def heat_pair(pixels: NDArray[np.float32], heat: NDArray[np.float32]) -> bytes:
     if heat.shape != pixels.shape[:2]:
         msg = f"heat map {heat.shape} does not cover the image {pixels.shape[:2]}"
         raise ValueError(msg)
-    warm = np.clip(heat, 0, 1)[..., None]
-    opacity = HEAT_OPACITY * warm
-    colour = HEAT_COLD * (1 - warm) + HEAT_HOT * warm
-    plain = pixels.clip(0, 1) * 255
-    pictures = [_fitted(each) for each in (plain, plain * (1 - opacity) + colour * opacity)]
-    width, height = pictures[0].size
-    pair = Image.new("RGB", (2 * width + GAP_PX, height), PAPER)
-    pair.paste(pictures[0], (0, 0))
-    pair.paste(pictures[1], (width + GAP_PX, 0))
+    plain = _fitted(pixels.clip(0, 1) * 255)
+    pair = Image.new("RGB", (2 * plain.width + GAP_PX, plain.height), PAPER)
+    pair.paste(plain, (0, 0))
+    pair.paste(under_heat(plain, heat), (plain.width + GAP_PX, 0))
     stream = io.BytesIO()
     pair.save(stream, "PNG", optimize=True)
     return stream.getvalue()

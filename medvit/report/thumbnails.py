@@ -13,6 +13,7 @@ from scipy.ndimage import map_coordinates
 
 from medvit.findings.finding import Finding
 from medvit.geometry import lps_to_index
+from medvit.report.heat import under_heat
 from medvit.volume.volume import AIR_HU, Volume
 from medvit.volume.window import LUNG
 
@@ -26,9 +27,6 @@ JPEG_QUALITY = 80
 MARK = (255, 158, 0)
 INK = (20, 26, 30)
 PAPER = (255, 255, 255)
-HEAT_COLD = np.array([255, 214, 64], np.float32)
-HEAT_HOT = np.array([226, 30, 30], np.float32)
-HEAT_OPACITY = 0.65
 DATA_URI = re.compile(r"data:image/(png|jpeg);base64,[A-Za-z0-9+/]+={0,2}")
 SIGNATURES = {b"\x89PNG\r\n\x1a\n": "png", b"\xff\xd8\xff": "jpeg"}
 # Rows and columns of each view as directions in LPS mm, as a reader hangs them:
@@ -88,7 +86,7 @@ def defect_thumbnail(
         msg = f"heat map {heat.shape} does not cover the image {pixels.shape[:2]}"
         raise ValueError(msg)
     plain = _fitted(pixels.clip(0, 1) * 255)
-    over = _under_heat(plain, heat)
+    over = under_heat(plain, heat)
     if box is not None:
         _draw_box(over, box, scale=over.width / pixels.shape[1])
     pair = Image.new("RGB", (2 * plain.width + GAP_PX, plain.height), PAPER)
@@ -180,15 +178,6 @@ def _fitted(rgb: NDArray[np.float32]) -> Image.Image:
     size = (max(1, round(width * scale)), max(1, round(height * scale)))
     image = Image.fromarray(np.floor(rgb + 0.5).astype(np.uint8))
     return image.resize(size, Image.Resampling.HAMMING if scale < 1 else Image.Resampling.BICUBIC)
-
-
-def _under_heat(plain: Image.Image, heat: NDArray[np.float32]) -> Image.Image:
-    small = Image.fromarray(heat).resize(plain.size, Image.Resampling.BILINEAR)
-    warm = np.asarray(small).clip(0, 1)[..., None]
-    opacity = HEAT_OPACITY * warm
-    colour = HEAT_COLD * (1 - warm) + HEAT_HOT * warm
-    mixed = np.asarray(plain, np.float32) * (1 - opacity) + colour * opacity
-    return Image.fromarray(np.floor(mixed + 0.5).astype(np.uint8))
 
 
 def _draw_box(view: Image.Image, box: Box, *, scale: float) -> None:

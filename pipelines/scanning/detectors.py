@@ -14,6 +14,7 @@ from medvit.inference.evidence import FlatGrids
 from medvit.io.case import Kind
 from medvit.metrics.calibration import PlattScale
 from medvit.metrics.operating_point import chosen_threshold
+from medvit.models.heads.boxes import BoxDetector
 from medvit.models.heads.classify import DefectClassifier
 from medvit.models.weights import ModelCard, load_model
 from medvit.registry.registry import ModelVersion, Task, find_model
@@ -66,6 +67,8 @@ def load_detectors(
         module, card = load_model(version.folder)
         looks = read_looks(version.folder, card)
         module = module.to(device)
+        if isinstance(module, (DefectClassifier, BoxDetector)):
+            module.backbone.fold_norms()
         if kind == "image" and device.type == "cpu":
             # Half the time for one image in a small CNN.
             module = module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]

@@ -10,7 +10,7 @@ import contextlib
 import hashlib
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,7 @@ from medvit.io.case import Case
 from pipelines.one_at_a_time import holding
 
 FOLDER = ".journal"
-FORMAT = 5
+FORMAT = 6
 """Raise this when entries change their form or results change for another reason."""
 LASTING_S = 1.0
 """A case that took longer is waited for until the disk has it. Others are with the system: a scan
@@ -139,9 +139,9 @@ class Journal:
 def plain_of(entry: Entry) -> dict[str, Any]:
     """Return an entry as JSON values; its case is left to whoever knows it."""
     return {
-        "result": _plain(entry.result),
+        "result": _plain_result(entry.result),
         "pictures": dict(entry.pictures),
-        "details": {name: asdict(each) for name, each in entry.details.items()},
+        "details": {name: _plain(each) for name, each in entry.details.items()},
         "features": entry.features,
     }
 
@@ -167,7 +167,7 @@ def _stamp(path: Path) -> tuple[int, int]:
 
 
 def _plain_case(case: Case) -> dict[str, Any]:
-    return {**asdict(case), "root": str(case.root), "files": [str(file) for file in case.files]}
+    return {**_plain(case), "root": str(case.root), "files": [str(file) for file in case.files]}
 
 
 def _case_from(plain: dict[str, Any]) -> Case:
@@ -175,11 +175,15 @@ def _case_from(plain: dict[str, Any]) -> Case:
     return Case(**{**plain, "root": Path(plain["root"]), "files": files})
 
 
-def _plain(result: CaseResult) -> dict[str, Any]:
-    names = [each.name for each in fields(result) if each.name not in {"case", "findings"}]
-    plain: dict[str, Any] = {name: getattr(result, name) for name in names}
-    plain["findings"] = [asdict(finding) for finding in result.findings]
-    return plain
+def _plain_result(result: CaseResult) -> dict[str, Any]:
+    plain = _plain(result)
+    del plain["case"]
+    return {**plain, "findings": [_plain(finding) for finding in result.findings]}
+
+
+def _plain(values: Case | CaseResult | Finding | NoduleDetail) -> dict[str, Any]:
+    """Return the fields as they are; `asdict` would copy each value deeply."""
+    return {each.name: getattr(values, each.name) for each in fields(values)}
 
 
 def _result_from(case: Case, plain: dict[str, Any]) -> CaseResult:

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import torch
+from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
 from medvit.errors import ConfigError, ModelError
@@ -87,6 +88,29 @@ def test_brightness_does_not_matter_and_weights_are_drawn_by_the_generator(
     before = [p.clone() for p in net.parameters()]
     draw_weights(net, generator=torch.Generator().manual_seed(0))
     assert all(torch.equal(*pair) for pair in zip(before, net.parameters(), strict=True))
+
+
+def test_folded_norms_leave_the_maps_and_what_speaks_for_them(net: Backbone2d) -> None:
+    for part in net.modules():
+        if isinstance(part, nn.BatchNorm2d):  # as after a training
+            nn.init.normal_(part.running_mean, std=0.3)
+            nn.init.uniform_(part.running_var, 0.5, 2.0)
+            nn.init.uniform_(part.weight, 0.5, 1.5)
+            nn.init.normal_(part.bias, std=0.3)
+    x = torch.rand(2, 1, 50, 33)
+    grid = net.eval().evidence_grid(net.embed(x)).detach().requires_grad_()
+
+    def answers() -> list[Tensor]:
+        maps = net.stages_of_grid(grid)
+        return [*net.maps(x), *maps, *torch.autograd.grad(maps[-1].square().sum(), grid)]
+
+    before = answers()
+    net.fold_norms()
+    assert not (isinstance(net, Cnn) and any(isinstance(p, nn.BatchNorm2d) for p in net.modules()))
+    for old, new in zip(before, answers(), strict=True):
+        torch.testing.assert_close(new, old, atol=1e-5, rtol=1e-4)
+    net.fold_norms()  # nothing is left to fold
+    torch.testing.assert_close(net.maps(x)[-1], before[len(net.widths) - 1], atol=1e-5, rtol=1e-4)
 
 
 @pytest.mark.parametrize("make", TINY, ids=lambda make: make.__name__)
