@@ -24,6 +24,7 @@ from medvit.errors import ConfigError
 from medvit.learn.metrics_table import MetricsTable
 from medvit.learn.weight_average import WeightAverage
 from medvit.learn.whole_checkpoints import CheckpointAfterFigures, WholeCheckpoints
+from medvit.models.layers.memory_order import channels_last, rows_last
 
 Precision = Literal["32-true", "bf16-mixed", "16-mixed"]
 CHECKPOINTS = "checkpoints"
@@ -167,7 +168,7 @@ def fit(
     if len(batches) < settings.devices:
         msg = f"a training needs at least one batch an epoch, got 0 (batch {batches.batch_size})"
         raise ValueError(msg)
-    task = _Task(objective, settings=settings)
+    task = _Task(channels_last(objective), settings=settings)
     watch = _Watch(settings, folder=folder, progress=progress)
     average = [] if settings.ema_decay is None else [WeightAverage(settings.ema_decay)]
     callbacks = [watch, *average, *observers]
@@ -180,6 +181,7 @@ def fit(
         _bring_back(last, callbacks)
     for mean in average:
         mean.write_to(task)
+    rows_last(objective)
     return watch.result(trainer)
 
 

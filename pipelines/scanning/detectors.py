@@ -16,6 +16,7 @@ from medvit.metrics.calibration import PlattScale
 from medvit.metrics.operating_point import chosen_threshold
 from medvit.models.heads.boxes import BoxDetector
 from medvit.models.heads.classify import DefectClassifier
+from medvit.models.layers.memory_order import channels_last
 from medvit.models.weights import ModelCard, load_model
 from medvit.registry.registry import ModelVersion, Task, find_model
 from medvit.trust.ood import KnownLooks, read_looks
@@ -70,8 +71,7 @@ def load_detectors(
         if isinstance(module, (DefectClassifier, BoxDetector)):
             module.backbone.fold_norms()
         if kind == "image" and device.type == "cpu":
-            # Half the time for one image in a small CNN.
-            module = module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+            channels_last(module)
         flats = FlatGrids(module) if isinstance(module, DefectClassifier) else None
         detectors[kind] = Detector(version, module, card, looks, flats)
     return detectors
