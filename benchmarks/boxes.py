@@ -284,16 +284,17 @@ def claims_of(rows: Sequence[Row]) -> list[Claim]:
     value, rival = ([row.map50 for row in rows if row.who == who] for who in ("medvit", "RT-DETR"))
     ours = [row for row in rows if row.who == "medvit"]
     folds, seeds = (sorted({getattr(row, key) for row in ours}) for key in ("fold", "seed"))
+    name_of_rival = _rival_name(rows)
     name = f"NEU-DET mAP50, groups apart, {ours[0].epochs:g} epochs, folds {folds}, seeds {seeds}"
     spread = float(np.std(value))
     other = round(float(np.mean(rival)), 4) if rival else None
     return [
-        Claim(name, round(float(np.mean(value)), 4), "mAP50", RIVAL, other, TARGET),
+        Claim(name, round(float(np.mean(value)), 4), "mAP50", name_of_rival, other, TARGET),
         Claim(
             "its spread over folds and seeds",
             round(spread, 4),
             "mAP50",
-            RIVAL,
+            name_of_rival,
             round(float(np.std(rival)), 4) if rival else None,
             None,
             larger_is_better=False,
@@ -308,7 +309,13 @@ def _class_claim(rows: Sequence[Row], label: str) -> Claim:
         for who in ("medvit", "RT-DETR")
     )
     other = round(float(np.mean(rival)), 4) if rival else None
-    return Claim(f"AP50 of {label}", round(float(np.mean(value)), 4), "AP50", RIVAL, other, None)
+    mean = round(float(np.mean(value)), 4)
+    return Claim(f"AP50 of {label}", mean, "AP50", _rival_name(rows), other, None)
+
+
+def _rival_name(rows: Sequence[Row]) -> str:
+    folds = sorted({row.fold for row in rows if row.who == "RT-DETR"})
+    return f"{RIVAL}, folds {folds}" if folds else RIVAL
 
 
 def arguments(words: Sequence[str] | None) -> argparse.Namespace:
