@@ -10,12 +10,13 @@ from medvit.models.layers.memory_order import channels_last, rows_last
 
 def test_a_network_of_images_is_reordered_and_put_back() -> None:
     torch.manual_seed(0)
-    net = nn.Sequential(nn.Conv2d(2, 4, 3), nn.Flatten(), nn.LazyLinear(3))
+    conv = nn.Conv2d(2, 4, 3)
+    net = nn.Sequential(conv, nn.Flatten(), nn.LazyLinear(3))
     x = torch.rand(2, 2, 6, 5)
-    before, weight = net(x), net[0].weight
+    before, weight = net(x), conv.weight
     values, strides = weight.detach().clone(), weight.stride()
     assert channels_last(net) is net
-    assert net[0].weight is weight
+    assert conv.weight is weight
     assert weight.is_contiguous(memory_format=torch.channels_last)
     assert weight.stride() != strides
     torch.testing.assert_close(net(x), before)
