@@ -19,6 +19,7 @@ ImageBackbone = Literal[
     "swin2d_tiny",
     "hybrid_small",
     "cnn_small",
+    "efficientnet_lite0",
 ]
 FOREIGN = ("hf:", "timm:")
 CORRECTING_LOSSES = ("class_balanced", "ldam_drw", "balanced_softmax", "logit_adjustment")
@@ -47,8 +48,9 @@ class ClassifierModel(Settings):
         "none",
         description="none, a registered model, a model folder, or hf: for those of the backbone",
     )
-    texture: bool = Field(
-        default=False, description="join features with the spread of all maps and plain texture"
+    texture: bool | Literal["maps"] = Field(
+        default=False,
+        description="join features with the spread of all maps and plain texture; maps: without it",
     )
 
     @field_validator("backbone")

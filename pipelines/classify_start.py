@@ -68,7 +68,7 @@ def start_anew(config: ClassifyConfig, workspace: Workspace, *, classes: tuple[s
         "hub": _hub(name),
     }
     if config.model.texture:
-        arguments["extras"] = {"texture": True}
+        arguments["extras"] = {"texture": config.model.texture}
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         net = defect_classifier(**arguments)

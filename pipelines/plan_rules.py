@@ -69,7 +69,7 @@ def choose(
         _channels(found),
         _backbone(found, images, start, realtime=realtime),
         _weights(weights),
-        *_texture(way),
+        *_texture(way, start),
         Choice("train.epochs", epochs, f"about {STEPS} steps of {batch} images, 10 to 100 epochs"),
         Choice("train.batch_size", batch, f"at most 32 and half of {images} training images"),
         Choice("train.lr", 5e-4, "of AdamW at batches of 32 from scratch, the shipped recipe"),
@@ -107,9 +107,9 @@ def notes(found: Fingerprint) -> tuple[str, ...]:
     fewest = min(found.train_counts.values())
     if fewest <= FEW_SHOTS and found.unlabelled > sum(found.train_counts.values()):
         said.append(
-            f"{found.unlabelled} images have no label: learn from them first, then plan with "
-            "--weights: medvit pretrain pretrain/cnn_defects data.manifest=... data.root=... "
-            "report=null"
+            f"{found.unlabelled} images have no label: start from ImageNet (medvit models import "
+            "efficientnet_lite0) or learn from them first, then plan with --weights: "
+            "medvit pretrain pretrain/cnn_defects data.manifest=... data.root=... report=null"
         )
     rare = [name for name, count in found.train_counts.items() if count < 5]
     if rare:
@@ -154,7 +154,10 @@ def _backbone(found: Fingerprint, images: int, start: Start, *, realtime: bool) 
 
 def _weights(weights: str) -> Choice:
     if weights == "none":
-        reason = "no model of this backbone was named; `medvit plan --weights NAME` starts from one"
+        reason = (
+            "no model was named; `medvit plan --weights NAME` starts from one, as from "
+            "imagenet-lite0 after `medvit models import efficientnet_lite0`"
+        )
         return Choice("model.weights", "none", reason)
     return Choice("model.weights", weights, "named by --weights")
 
@@ -169,9 +172,12 @@ def _way(weights: str, found: Fingerprint) -> Way:
     return "kernel" if images < CNN_DATA and found.imbalance <= KERNEL_TAIL else "learn"
 
 
-def _texture(way: Way) -> tuple[Choice, ...]:
+def _texture(way: Way, start: Start) -> tuple[Choice, ...]:
     if way == "learn":
         return ()
+    if start.backbone == "efficientnet_lite0" and way != "kernel":
+        reason = "of ImageNet's features the spread of all maps tells more alone on few labels"
+        return (Choice("model.texture", "maps", reason),)
     reason = "plain texture beside the network tells more than either alone"
     return (Choice("model.texture", True, reason),)
 

@@ -25,6 +25,7 @@ EXAMPLES = {
     "list": "medvit models list",
     "show": "medvit models show nodule-swin3d",
     "verify": "medvit models verify steel-defects",
+    "import": "medvit models import efficientnet_lite0",
     "compare": "medvit models compare steel-defects steel-defects@2 --manifest manifest.csv",
     "promote": 'medvit models promote steel-defects@2 --reason "learned scale"',
     "rollback": 'medvit models rollback steel-defects --reason "too many false marks"',
@@ -45,6 +46,7 @@ def register(cli: typer.Typer) -> None:
         list_all,
         show,
         verify,
+        import_weights,
         compare,
         promote,
         rollback,
@@ -99,6 +101,27 @@ def verify(
     lines.append(f"{len(checked.models)} versions checked, {len(faults)} faults")
     session.answer({"checked": checked.models, "faults": faults}, *lines)
     return ExitCode.GATE_REFUSED if faults else ExitCode.DONE
+
+
+def import_weights(
+    session: Session,
+    network: Annotated[Literal["efficientnet_lite0"], typer.Argument(help="Which network.")],
+    name: Annotated[str, typer.Option(help="What it is registered as.")] = "imagenet-lite0",
+    file: Annotated[
+        Path | None, typer.Option(help="File of weights; else that of medvit[imagenet].")
+    ] = None,
+    channels: Annotated[
+        Literal["grey", "colour"], typer.Option(help="Of the images it will see.")
+    ] = "grey",
+) -> ExitCode:
+    """Register a backbone with weights that others trained, to start trainings from."""
+    from pipelines.import_model import ImportSettings, import_model
+
+    settings = ImportSettings(network=network, name=name, file=file, channels=channels)
+    answer = import_model(settings, workspace=session.workspace)
+    start = f"start from it: model.backbone={network} model.weights={answer['model']}"
+    session.answer(answer, answer["model"], start)
+    return ExitCode.DONE
 
 
 def compare(  # noqa: PLR0913, PLR0917 - each is an option of the command

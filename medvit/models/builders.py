@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from torch import nn
 
 from medvit.errors import ConfigError
 from medvit.models.backbone import Backbone2d, Backbone3d
 from medvit.models.cnn import cnn_small
+from medvit.models.efficientnet import efficientnet_lite0
 from medvit.models.heads.boxes import STRIDES_PX, BoxDetector
 from medvit.models.heads.centre import NoduleDetector
 from medvit.models.heads.classify import DefectClassifier, VolumeClassifier, build_head
@@ -136,21 +137,23 @@ def image_backbone(
     *,
     in_channels: int = 1,
     hub: dict[str, Any] | None = None,
-    texture: bool = False,
+    texture: bool | Literal["maps"] = False,
 ) -> Backbone2d:
     """Return a 2D backbone with fresh weights: named in `BACKBONES`, or `hf:`, or `timm:`.
 
     Args:
         in_channels: 1 for grey images, 3 for colour.
         hub: What a model card keeps of a foreign network, so that nothing is looked up.
-        texture: Join its features with those of all its maps and with plain texture.
+        texture: Join its features with those of all its maps and with plain texture; `maps`:
+            with those of all its maps alone.
 
     Raises:
         ConfigError: If there is no such backbone, or it is one for volumes.
         ModelError: If a foreign one is not found.
     """
     if texture:
-        return TexturedBackbone(image_backbone(name, in_channels=in_channels, hub=hub))
+        network = image_backbone(name, in_channels=in_channels, hub=hub)
+        return TexturedBackbone(network, plain=texture != "maps")
     if name.startswith(FOREIGN):
         return foreign_backbone(name, hub, in_channels=in_channels)
     if name in BACKBONES and name not in IMAGE_BACKBONES:
@@ -200,8 +203,8 @@ def defect_classifier(
         hub: As `image_backbone` takes it.
     """
     extras = extras or {}
-    textured = bool(extras.get("texture", False))
-    encoder = image_backbone(backbone, in_channels=in_channels, hub=hub, texture=textured)
+    texture = extras.get("texture", False)
+    encoder = image_backbone(backbone, in_channels=in_channels, hub=hub, texture=texture)
     if "adapter_width" in extras:
         insert_adapters(encoder.bare, width=extras["adapter_width"])
     if "prompts" in extras:
@@ -236,6 +239,7 @@ IMAGE_BACKBONES: dict[str, Callable[..., nn.Module]] = {
     "swin2d_tiny": swin2d_tiny,
     "hybrid_small": hybrid_small,
     "cnn_small": cnn_small,
+    "efficientnet_lite0": efficientnet_lite0,
 }
 
 BACKBONES: dict[str, Callable[..., nn.Module]] = {

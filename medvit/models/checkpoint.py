@@ -57,7 +57,8 @@ def read_checkpoint(
     Nothing in the file is run: pickles may only build tensors and plain containers.
 
     Args:
-        sha256: Refuse any other file, if given.
+        sha256: Refuse any other file, if given. Only then a file of torch before 1.6 is read,
+            whose size in memory nothing tells beforehand.
         most_bytes: Bound on the file, and on what it unpacks to.
 
     Raises:
@@ -65,7 +66,12 @@ def read_checkpoint(
             damaged, hostile, or holds no tensors.
     """
     _check_file(path, sha256=sha256, most_bytes=most_bytes)
-    content = _read_safe(path) if path.suffix == SAFE else _read_torch(path, most_bytes=most_bytes)
+    if path.suffix == SAFE:
+        content = _read_safe(path)
+    else:
+        if not sha256 or zipfile.is_zipfile(path):
+            _check_archive(path, most_bytes=most_bytes)
+        content = _read_torch(path)
     if not isinstance(content, Mapping):
         msg = f"{path.name}: a weights file holds tensors by name, this one a {_kind(content)}"
         raise ModelError(msg, hint="save the state_dict of the network, not the network")
@@ -117,7 +123,7 @@ def _read_safe(path: Path) -> Any:
         raise ModelError(msg) from error
 
 
-def _read_torch(path: Path, *, most_bytes: int) -> Any:
+def _check_archive(path: Path, *, most_bytes: int) -> None:
     try:
         with zipfile.ZipFile(path) as archive:
             unpacked = sum(member.file_size for member in archive.infolist())
@@ -127,6 +133,9 @@ def _read_torch(path: Path, *, most_bytes: int) -> Any:
     if unpacked > most_bytes:
         msg = f"{path.name}: unpacks to {unpacked} bytes, but at most {most_bytes} are read"
         raise ModelError(msg)
+
+
+def _read_torch(path: Path) -> Any:
     try:
         return torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # a damaged or hostile pickle makes the reader raise anything

@@ -17,7 +17,7 @@ TINY = 1e-12
 
 
 class TexturedBackbone(Backbone2d):
-    """Mean and sd of every map of a network, and `Texture` of the image, on one scale.
+    """Mean and sd of every map of a network, and plain `Texture` of the image, on one scale.
 
     The last map holds all of them, so that its mean over places is what heads read: each
     place has its part of a mean and of an sd, and texture is the same at every place.
@@ -31,28 +31,34 @@ class TexturedBackbone(Backbone2d):
 
     Args:
         network: Any backbone of images.
+        plain: With `Texture` of the image; without it mean and sd of the maps stand alone.
     """
 
     mean: Tensor
     scale: Tensor
 
-    def __init__(self, network: Backbone2d) -> None:
+    def __init__(self, network: Backbone2d, *, plain: bool = True) -> None:
         super().__init__()
         self.network = network
-        self.texture = Texture()
+        self.texture = Texture() if plain else None
         self.in_channels = network.in_channels
         self.strides_px = network.strides_px
         self.probe_px = network.probe_px
         self.evidence_shares = network.evidence_shares
-        channels = 2 * sum(network.widths) + WIDTH
+        channels = 2 * sum(network.widths) + self.plain_channels
         self.widths = (*network.widths[:-1], channels)
         self.register_buffer("mean", torch.zeros(channels))
         self.register_buffer("scale", torch.ones(channels))
 
     @property
+    def plain_channels(self) -> int:
+        """How many channels are texture of the image."""
+        return 0 if self.texture is None else WIDTH
+
+    @property
     def placed_channels(self) -> int:
         """Means and sds; texture is the same everywhere."""
-        return self.out_channels - WIDTH
+        return self.out_channels - self.plain_channels
 
     @property
     def bare(self) -> Backbone2d:
@@ -65,26 +71,28 @@ class TexturedBackbone(Backbone2d):
 
     def embed(self, x: Tensor) -> Tensor:
         """Return what the network's first layers see, with texture as further channels."""
-        return _with_texture(self.network.embed(x), self.texture(x))
+        patches = self.network.embed(x)
+        return patches if self.texture is None else _with_texture(patches, self.texture(x))
 
     def stages(self, patches: Tensor) -> list[Tensor]:
         """Return the maps of the network, and all features in place of its last one."""
-        own, texture = _parted(patches)
+        own, texture = self._parted(patches)
         return self._all_features(self.network.stages(own), texture)
 
     def evidence_grid(self, patches: Tensor) -> Tensor:
         """Return the network's grid, with texture as further channels."""
-        own, texture = _parted(patches)
-        return _with_texture(self.network.evidence_grid(own), texture)
+        own, texture = self._parted(patches)
+        found = self.network.evidence_grid(own)
+        return found if self.texture is None else _with_texture(found, texture)
 
     def stages_of_grid(self, grid: Tensor) -> list[Tensor]:
         """Return the same maps as of all patches."""
-        own, texture = _parted(grid)
+        own, texture = self._parted(grid)
         return self._all_features(self.network.stages_of_grid(own), texture)
 
     def raw(self, x: Tensor) -> Tensor:
         """Return features (n, d) of images before they are brought to one scale."""
-        own, texture = _parted(self.embed(x))
+        own, texture = self._parted(self.embed(x))
         return _joined(self.network.stages(own), texture).mean(dim=(2, 3))
 
     @torch.no_grad()
@@ -99,11 +107,17 @@ class TexturedBackbone(Backbone2d):
             raise ValueError(msg)
         wide = features.double()
         sds = wide.std(dim=0)
-        blocks = (sds[:-WIDTH], sds[-WIDTH:])
-        floored = [own.clamp(min=max(LEAST_SD * float(own.mean()), TINY)) for own in blocks]
-        factors = [1 / (own * len(own) ** 0.5) for own in floored]
+        own = self.placed_channels
+        blocks = (sds,) if self.texture is None else (sds[:own], sds[own:])
+        floored = [each.clamp(min=max(LEAST_SD * float(each.mean()), TINY)) for each in blocks]
+        factors = [1 / (each * len(each) ** 0.5) for each in floored]
         self.mean.copy_(wide.mean(dim=0))
         self.scale.copy_(torch.cat(factors))
+
+    def _parted(self, grid: Tensor) -> tuple[Tensor, Tensor]:
+        """Return a grid without its channels of texture, and texture (n, d)."""
+        own = grid.shape[1] - self.plain_channels
+        return grid[:, :own], grid[:, own:, 0, 0]
 
     def _all_features(self, maps: list[Tensor], texture: Tensor) -> list[Tensor]:
         features = _joined(maps, texture.detach()).float()
@@ -116,11 +130,6 @@ def _with_texture(grid: Tensor, texture: Tensor) -> Tensor:
     return torch.cat([grid, wide.expand(-1, -1, *grid.shape[2:])], dim=1)
 
 
-def _parted(grid: Tensor) -> tuple[Tensor, Tensor]:
-    """Return a grid without its channels of texture, and texture (n, d)."""
-    return grid[:, :-WIDTH], grid[:, -WIDTH:, 0, 0]
-
-
 def _joined(maps: list[Tensor], texture: Tensor) -> Tensor:
     """Return (n, d, h, w) on the grid of the last map: means, sds, texture."""
     grid = maps[-1].shape[2:]
@@ -128,7 +137,8 @@ def _joined(maps: list[Tensor], texture: Tensor) -> Tensor:
     parts = [_on_grid(own, grid) for own in maps] + [
         _on_grid(_deviations(own), grid) for own in maps
     ]
-    parts.append(texture.float()[:, :, None, None].expand(-1, -1, *grid))
+    if texture.shape[1]:
+        parts.append(texture.float()[:, :, None, None].expand(-1, -1, *grid))
     return torch.cat(parts, dim=1)
 
 

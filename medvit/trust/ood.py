@@ -18,6 +18,7 @@ from safetensors.numpy import load, save
 
 from medvit.errors import ModelError
 from medvit.models.card import LOOKS_FILE, ModelCard, file_sha256
+from medvit.trust.reduction import Reduction
 from medvit.trust.typicality import Floats, Indices, Typicality, typical_from
 
 LEAST_HELD_OUT = 20
@@ -32,11 +33,13 @@ class KnownLooks:
         typicality: Learnt from features of training images.
         held_out: (n,) scores of held-out images, ascending.
         reference: (n, d) features of held-out images.
+        reduction: What features go through first, where they are many.
     """
 
     typicality: Typicality
     held_out: Floats
     reference: Floats
+    reduction: Reduction | None = None
 
     @classmethod
     def of(cls, features: Floats, labels: Indices, held_out: Floats) -> KnownLooks:
@@ -51,10 +54,11 @@ class KnownLooks:
             ValueError: If there are too few held-out images, or a feature is not finite.
         """
         _, shown = np.unique(labels, return_inverse=True)
-        typicality = Typicality.of(features, shown)
-        scores = np.sort(typicality.scores(held_out))
+        reduction = Reduction.of(features)
+        typicality = Typicality.of(_along(features, reduction), shown)
+        scores = np.sort(_scores(typicality, held_out, reduction))
         typical_from(scores)  # refuses too few
-        return cls(typicality, scores, held_out.astype(np.float64))
+        return cls(typicality, scores, held_out.astype(np.float64), reduction)
 
     @property
     def limit(self) -> float:
@@ -69,7 +73,7 @@ class KnownLooks:
         Raises:
             ValueError: If a feature is not finite.
         """
-        found: Floats = self.limit - self.typicality.scores(features)
+        found: Floats = self.limit - _scores(self.typicality, features, self.reduction)
         return found
 
     def grown(self, features: Floats, labels: Indices) -> KnownLooks:
@@ -79,15 +83,25 @@ class KnownLooks:
             features: (m, d), by the same network.
             labels: (m,), numbers of the further classes.
         """
-        more = [features[labels == number].mean(axis=0) for number in np.unique(labels)]
+        seen = _along(features, self.reduction)
+        more = [seen[labels == number].mean(axis=0) for number in np.unique(labels)]
         own = replace(self.typicality, means=np.stack([*self.typicality.means, *more]))
-        return KnownLooks(own, np.sort(own.scores(self.reference)), self.reference)
+        held_out = np.sort(_scores(own, self.reference, self.reduction))
+        return replace(self, typicality=own, held_out=held_out)
 
     def to_bytes(self) -> bytes:
         """Return the content of `typical.safetensors`."""
-        own = self.typicality
+        own, reduction = self.typicality, self.reduction
+        reduced: dict[str, Floats] = {}
+        if reduction is not None:
+            reduced = {
+                "offset": reduction.mean.astype(np.float32),
+                "directions": reduction.directions.astype(np.float32),
+                "beside": np.array(reduction.beside),
+            }
         return save(
             {
+                **reduced,
                 "means": own.means,
                 "mean": own.mean,
                 "within": np.ascontiguousarray(own.within),
@@ -106,6 +120,24 @@ class KnownLooks:
             "limit": self.limit,
             "held_out": len(self.held_out),
         }
+
+
+def _along(features: Floats, reduction: Reduction | None) -> Floats:
+    return features if reduction is None else reduction.split(features)[0]
+
+
+def _scores(typicality: Typicality, features: Floats, reduction: Reduction | None) -> Floats:
+    if reduction is None:
+        return typicality.scores(features)
+    along, beside = reduction.split(features)
+    return typicality.scores(along) - beside
+
+
+def _read_reduction(held: dict[str, Floats]) -> Reduction | None:
+    if "directions" not in held:
+        return None
+    wide = {name: held[name].astype(np.float64) for name in ("offset", "directions")}
+    return Reduction(wide["offset"], wide["directions"], float(held["beside"]))
 
 
 def read_looks(folder: Path, card: ModelCard) -> KnownLooks | None:
@@ -127,7 +159,8 @@ def read_looks(folder: Path, card: ModelCard) -> KnownLooks | None:
     try:
         held = load(path.read_bytes())
         typicality = Typicality(held["means"], held["mean"], held["within"], held["overall"])
-        return KnownLooks(typicality, held["held_out"], held["reference"].astype(np.float64))
+        reference = held["reference"].astype(np.float64)
+        return KnownLooks(typicality, held["held_out"], reference, _read_reduction(held))
     except (SafetensorError, KeyError) as error:
         msg = f"{path}: not a whole file of statistics ({error})"
         raise ModelError(msg) from error

@@ -14,6 +14,7 @@ from medvit.errors import ConfigError, ModelError
 from medvit.models.backbone import Backbone2d
 from medvit.models.builders import build_model, image_backbone
 from medvit.models.cnn import Cnn
+from medvit.models.efficientnet import EfficientNetLite, Level
 from medvit.models.hybrid import Hybrid, HybridSettings
 from medvit.models.swin2d import PlaneMerging, PlaneStage, Swin2d
 from medvit.models.vit import Vit, VitSettings, draw_weights
@@ -44,7 +45,19 @@ def tiny_cnn(in_channels: int) -> Cnn:
     return Cnn((4, 8), in_channels=in_channels)
 
 
-TINY: list[Callable[[int], Backbone2d]] = [tiny_vit, flat_vit, tiny_swin, tiny_hybrid, tiny_cnn]
+def tiny_lite(in_channels: int) -> EfficientNetLite:
+    plan = (Level(1, 4, 1, 1, 3), Level(2, 6, 2, 2, 3), Level(2, 8, 1, 2, 5), Level(2, 8, 2, 1, 3))
+    return EfficientNetLite(plan, in_channels=in_channels)
+
+
+TINY: list[Callable[[int], Backbone2d]] = [
+    tiny_vit,
+    flat_vit,
+    tiny_swin,
+    tiny_hybrid,
+    tiny_cnn,
+    tiny_lite,
+]
 
 
 @pytest.fixture(params=TINY, ids=lambda make: make.__name__)

@@ -15,14 +15,17 @@ from medvit.data.manifest import ManifestRow, read_manifest, write_manifest
 from medvit.errors import ConfigError
 from medvit.inference.defects import judge_image
 from medvit.io.readers import read_image
+from medvit.models.heads.classify import DefectClassifier
 from medvit.models.weights import load_model
 from medvit.registry.lineage import read_seen
 from medvit.registry.registry import find_model
+from medvit.trust.ood import read_looks
 from medvit.workspace import Workspace
 from pipelines import train
 from pipelines.classify_config import ClassifyConfig
 from pipelines.config import check_config
 from pipelines.evaluating.model import ModelSettings, run_model
+from pipelines.import_model import ImportSettings, import_model
 from tests.make.surface import write_surface_set
 
 
@@ -48,6 +51,26 @@ def hide_labels(manifest: Path, *, keep: int) -> None:
         is_hidden = row.split == "train" and left[row.label] < 0
         rows.append(replace(row, label="") if is_hidden else row)
     write_manifest(manifest, rows)
+
+
+@pytest.mark.slow
+def test_imagenet_weights_are_imported_and_judge_after_a_few_labels(tmp_path: Path) -> None:
+    manifest = write_surface_set(tmp_path, per_split={"train": 12, "val": 8, "test": 4})
+    hide_labels(manifest, keep=3)
+    workspace = Workspace(tmp_path / "w")
+    imported = import_model(ImportSettings(network="efficientnet_lite0"), workspace=workspace)
+    given = {"backbone": "efficientnet_lite0", "weights": imported["model"], "texture": "maps"}
+    answer = train.run(settings(manifest, **given), workspace)
+    assert answer["metrics"]["accuracy"] >= 10 / 12
+    version = find_model("few", models=workspace.models)
+    net, card = load_model(version.folder)
+    assert card.parents == ("imagenet-lite0@1",)
+    assert card.architecture.arguments["extras"] == {"texture": "maps"}
+    looks = read_looks(version.folder, card)
+    assert looks is not None
+    assert looks.reduction is not None
+    assert isinstance(net, DefectClassifier)
+    assert net.backbone.out_channels == 2 * (24 + 40 + 112 + 1280)
 
 
 @pytest.mark.slow

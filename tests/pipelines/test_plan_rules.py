@@ -81,11 +81,28 @@ def test_few_labels_on_given_weights_take_texture_and_spread_over_the_unlabelled
     assert "tuning.prototype" not in alone
 
 
+@pytest.mark.parametrize(("fewest", "texture"), [(5, "maps"), (40, True)])
+def test_few_labels_on_imagenet_weights_leave_plain_texture_out(
+    fewest: int, texture: bool | str
+) -> None:
+    counts = {"a": 4 * fewest, "b": fewest}
+    found = replace(fingerprint(None), train_counts=counts, imbalance=4.0, unlabelled=300)
+    chosen = choose(found, start=Start("imagenet-lite0", "efficientnet_lite0"))
+    values = {each.key: each.value for each in chosen}
+    assert values["model.backbone"] == "efficientnet_lite0"
+    assert values["model.texture"] == texture
+
+
+def test_without_weights_a_plan_says_where_some_are() -> None:
+    (weights,) = (each for each in choose(fingerprint(None)) if each.key == "model.weights")
+    assert "medvit models import efficientnet_lite0" in weights.reason
+
+
 def test_few_labels_beside_many_images_without_one_ask_for_a_pretraining() -> None:
     few = replace(fingerprint(None), train_counts={"a": 9, "b": 5}, unlabelled=300)
-    assert any("300 images have no label: learn from them first" in note for note in notes(few))
+    assert any("300 images have no label: start from ImageNet" in note for note in notes(few))
     many = replace(few, train_counts={"a": 90, "b": 50})
-    assert not any("learn from them first" in note for note in notes(many))
+    assert not any("or learn from them first" in note for note in notes(many))
 
 
 @pytest.mark.parametrize(

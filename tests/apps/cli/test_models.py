@@ -30,6 +30,27 @@ def production(medvit: Medvit) -> str:
     return str(found["version"])
 
 
+def test_weights_of_others_are_registered_to_start_from(medvit: Medvit, models: Path) -> None:
+    answer = medvit("models", "import", "efficientnet_lite0", "--channels", "colour")
+    assert answer.stdout == (
+        "imagenet-lite0@1\n"
+        "start from it: model.backbone=efficientnet_lite0 model.weights=imagenet-lite0@1\n"
+    )
+    assert medvit("models", "verify", "imagenet-lite0").code == 0
+    card = medvit("models", "show", "imagenet-lite0", "--json").payload["card"]
+    assert (card["task"], card["training"]["licence"]) == ("backbone", "Apache-2.0")
+    assert card["architecture"]["arguments"] == {"in_channels": 3}
+
+
+def test_weights_that_are_not_there_are_named_and_nothing_is_registered(
+    medvit: Medvit, models: Path, tmp_path: Path
+) -> None:
+    missing = tmp_path / "lite0.pth"
+    answer = medvit("models", "import", "efficientnet_lite0", "--file", str(missing), "--json")
+    assert (answer.code, answer.message) == (2, f"{missing}: no such weights file")
+    assert not (models / "imagenet-lite0").exists()
+
+
 def test_promotion_rollback_and_history(medvit: Medvit, models: Path) -> None:
     assert production(medvit) == "3"
     words = ("models", "promote", "steel@1", "--by", "ann", "--reason", "learned scale", "--json")

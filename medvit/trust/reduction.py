@@ -1,0 +1,71 @@
+"""Thousands of features in few directions, for statistics that grow with their square.
+
+With more features than images the covariance within classes is shrunk harder than that of all:
+along directions that no training image knows, the first is then the larger one, and a strange
+image counts as typical. Among 2,912 features, 660 images of X-SDD to learn from, solar cells
+were thought more typical than 98 % of X-SDD's test images; along 64 directions and beside them
+99 % of them are told apart.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from medvit.trust.typicality import Floats
+
+MOST_FEATURES = 512
+"""As many are judged as they are."""
+
+DIRECTIONS = 64
+IMAGES_A_DIRECTION = 4
+"""At least; what few images span says little of what else there is."""
+
+TINY = 1e-12
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Reduction:
+    """The directions in which known images differ most, and how far they lie beside them.
+
+    Attributes:
+        mean: (d,) of known images.
+        directions: (r, d) orthonormal rows.
+        beside: Mean squared distance of known images from the span of the directions.
+    """
+
+    mean: Floats
+    directions: Floats
+    beside: float
+
+    @classmethod
+    def of(cls, features: Floats) -> Reduction | None:
+        """Learn from features of training images (n, d); None where d is small enough.
+
+        Raises:
+            ValueError: If a feature is not finite.
+        """
+        count, width = features.shape
+        if width <= MOST_FEATURES:
+            return None
+        if not np.isfinite(features).all():
+            msg = "features must be finite"
+            raise ValueError(msg)
+        kept = max(1, min(DIRECTIONS, count // IMAGES_A_DIRECTION))
+        _, _, directions = np.linalg.svd(features - features.mean(axis=0), full_matrices=False)
+        # As the file keeps them, so that scores are the same after it was read.
+        own = cls(
+            features.mean(axis=0).astype(np.float32).astype(np.float64),
+            directions[:kept].astype(np.float32).astype(np.float64),
+            1.0,
+        )
+        _, beside = own.split(features)
+        return cls(own.mean, own.directions, max(float(beside.mean()), TINY))
+
+    def split(self, features: Floats) -> tuple[Floats, Floats]:
+        """Return coordinates (n, r), and squared distances (n,) in units of `beside`."""
+        centred = features - self.mean
+        along = centred @ self.directions.T
+        rest: Floats = np.maximum((centred**2).sum(axis=1) - (along**2).sum(axis=1), 0)
+        return along, rest / self.beside
