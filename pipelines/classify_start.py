@@ -10,11 +10,9 @@ from typing import TYPE_CHECKING, Any
 from medvit.errors import ConfigError
 from medvit.workspace import Workspace
 from pipelines.classify_config import FOREIGN, ClassifyConfig
-from pipelines.training_run import find_weights
+from pipelines.training_run import find_weights, take_backbone
 
 if TYPE_CHECKING:
-    from torch import nn
-
     from medvit.models.heads.classify import DefectClassifier
 
 _log = logging.getLogger(__name__)
@@ -105,18 +103,8 @@ def _foreign_weights(config: ClassifyConfig, arguments: dict[str, Any]) -> dict[
 def _take_backbone(
     net: DefectClassifier, config: ClassifyConfig, workspace: Workspace
 ) -> tuple[str, ...]:
-    from medvit.models.heads.classify import DefectClassifier
-
-    start, card = find_weights(config.model.weights, workspace)
-    backbone: nn.Module = start.backbone.bare if isinstance(start, DefectClassifier) else start
-    try:
-        net.backbone.bare.load_state_dict(backbone.state_dict())
-    except RuntimeError as error:
-        msg = (
-            f"model.weights={config.model.weights}: the weights of {card.architecture.builder} "
-            f"do not fit model.backbone={config.model.backbone}"
-        )
-        raise ConfigError(msg, hint="start from a model with the same backbone") from error
+    model = config.model
+    card = take_backbone(net.backbone, model.weights, workspace, name=model.backbone)
     if is_poor_start(card.training, config.tuning.method):
         _log.warning(
             "%s was pretrained as a masked autoencoder: its features are made to be fine-tuned, "

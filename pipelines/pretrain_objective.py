@@ -9,7 +9,7 @@ from medvit.errors import ConfigError
 from medvit.workspace import Workspace
 from pipelines.classify_config import FOREIGN
 from pipelines.pretrain_image_config import PretrainConfig
-from pipelines.training_run import find_weights
+from pipelines.training_run import take_backbone
 
 if TYPE_CHECKING:
     from medvit.learn.pretraining.mae import MaeLoss
@@ -75,29 +75,7 @@ def _take_weights(net: Backbone2d, config: PretrainConfig, workspace: Workspace)
         given = TimmBackbone(name, in_channels=1, pretrained=True)
         net.load_state_dict(given.state_dict())
         return ()
-    return (take_registered(net, weights, workspace, backbone=name),)
-
-
-def take_registered(net: Backbone2d, weights: str, workspace: Workspace, *, backbone: str) -> str:
-    """Load the backbone of a registered model into one of the same kind; return its reference.
-
-    Raises:
-        ConfigError: If the weights do not fit.
-        ModelError: If there is no such model.
-    """
-    from medvit.models.heads.classify import DefectClassifier
-
-    module, card = find_weights(weights, workspace)
-    source = module.backbone if isinstance(module, DefectClassifier) else module
-    try:
-        net.load_state_dict(source.state_dict())
-    except RuntimeError as error:
-        msg = (
-            f"weights of {card.reference} ({card.architecture.builder}) do not fit "
-            f"model.backbone={backbone}"
-        )
-        raise ConfigError(msg, hint="name a model with the same backbone") from error
-    return card.reference
+    return (take_backbone(net, weights, workspace, name=name).reference,)
 
 
 def build_objective(

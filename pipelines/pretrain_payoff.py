@@ -14,7 +14,8 @@ from medvit import atomic
 from medvit.errors import ConfigError
 from medvit.workspace import Workspace
 from pipelines.pretrain_image_config import PretrainConfig, ReportSettings
-from pipelines.pretrain_objective import start_backbone, take_registered
+from pipelines.pretrain_objective import start_backbone
+from pipelines.training_run import take_backbone
 
 if TYPE_CHECKING:
     import numpy as np
@@ -157,7 +158,7 @@ def _rivals(config: PretrainConfig, workspace: Workspace) -> dict[str, Backbone2
         rivals[f"{config.model.weights} as it was"] = start_backbone(config, workspace).net
     for name in config.report.against if config.report else ():
         net = start_backbone(fresh, workspace).net
-        take_registered(net, name, workspace, backbone=config.model.backbone)
+        take_backbone(net, name, workspace, name=config.model.backbone)
         rivals[name] = net
     return rivals
 

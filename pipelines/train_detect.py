@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from medvit.errors import ConfigError
 from medvit.workspace import Workspace
 from pipelines.classify_config import FOREIGN
 from pipelines.classify_pictures import BEST_WEIGHTS, keep_weights
@@ -19,14 +18,13 @@ from pipelines.train_detect_card import detector_text
 from pipelines.training_config import check_batch
 from pipelines.training_run import (
     close_run,
-    find_weights,
     images_sha256,
     open_run,
     register,
+    take_backbone,
 )
 
 if TYPE_CHECKING:
-    from torch import nn
     from torch.utils.data import DataLoader
 
     from medvit.data.box_images import BoxImages
@@ -126,7 +124,8 @@ def start_detector(
     if model.weights.startswith(FOREIGN):
         net.backbone.load_state_dict(_foreign_weights(model.backbone, arguments))
     elif model.weights != "none":
-        parents = _take_backbone(net, config, workspace)
+        card = take_backbone(net.backbone, model.weights, workspace, name=model.backbone)
+        parents = (card.reference,)
     if config.tuning.method == "head":
         train_only(net, chosen=lambda name: not name.startswith("backbone."))
     return Start(net, arguments, parents)
@@ -150,20 +149,6 @@ def _foreign_weights(backbone: str, arguments: dict[str, Any]) -> dict[str, Any]
     from medvit.models.timm_zoo import TimmBackbone
 
     return TimmBackbone(backbone, in_channels=channels, pretrained=True).state_dict()
-
-
-def _take_backbone(net: BoxDetector, config: DetectConfig, workspace: Workspace) -> tuple[str, ...]:
-    start, card = find_weights(config.model.weights, workspace)
-    backbone: nn.Module = getattr(start, "backbone", start)
-    try:
-        net.backbone.load_state_dict(backbone.state_dict())
-    except RuntimeError as error:
-        msg = (
-            f"model.weights={config.model.weights}: the weights of {card.architecture.builder} "
-            f"do not fit model.backbone={config.model.backbone}"
-        )
-        raise ConfigError(msg, hint="start from a model with the same backbone") from error
-    return (card.reference,)
 
 
 def _fit(

@@ -23,11 +23,13 @@ if TYPE_CHECKING:
     from torch import nn
 
     from medvit.learn.fit import FitResult
+    from medvit.models.backbone import Backbone2d
     from medvit.models.weights import ModelCard
     from medvit.registry.lineage import Seen
 
 CONFIG_FILE = "config.yaml"
 IDENTITY_FILE = "config.json"
+CHANNELS = {1: "grey", 3: "colour"}
 
 
 def open_run(workspace: Workspace, command: str, config: BaseModel) -> Path:
@@ -74,6 +76,41 @@ def find_weights(weights: str, workspace: Workspace) -> tuple[nn.Module, ModelCa
     if not (folder / CARD_FILE).is_file():
         folder = find_model(weights, models=workspace.models).folder
     return load_model(folder)
+
+
+def take_backbone(net: Backbone2d, weights: str, workspace: Workspace, *, name: str) -> ModelCard:
+    """Load the backbone of a model of images into one of the same kind; return the model's card.
+
+    Args:
+        net: Gets the weights; what texture joins to either of the two is left alone.
+        weights: As `find_weights` takes them: of a backbone, a classifier or a detector.
+        name: Of the backbone, as configs name it.
+
+    Raises:
+        ConfigError: If the weights do not fit.
+        ModelError: If there is no such model, or it was altered.
+    """
+    from medvit.models.backbone import Backbone2d
+
+    module, card = find_weights(weights, workspace)
+    source = getattr(module, "backbone", module)
+    source = source.bare if isinstance(source, Backbone2d) else source
+    try:
+        net.bare.load_state_dict(source.state_dict())
+    except RuntimeError as error:
+        msg = f"weights of {card.reference} ({_kind(card)}) do not fit model.backbone={name}"
+        seen = getattr(source, "in_channels", net.in_channels)
+        if seen == net.in_channels:
+            raise ConfigError(msg, hint="name a model with the same backbone") from error
+        kind, other = CHANNELS[seen], CHANNELS[net.in_channels]
+        msg += f": they are for {kind} images, not for {other} ones"
+        hint = f"set data.channels={kind}, or name a model for {other} images"
+        raise ConfigError(msg, hint=hint) from error
+    return card
+
+
+def _kind(card: ModelCard) -> str:
+    return str(card.architecture.arguments.get("backbone", card.architecture.builder))
 
 
 def register(

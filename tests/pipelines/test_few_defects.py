@@ -176,3 +176,18 @@ def test_five_labels_a_class_of_neu_on_the_shipped_backbone(
     found = run_model(judged, workspace=workspace)
     assert found["accuracy"] == pytest.approx(answer["metrics"]["accuracy"])
     assert found["accuracy"] >= 0.9
+
+
+def test_weights_for_grey_images_are_refused_for_coloured_ones(tmp_path: Path) -> None:
+    manifest = write_surface_set(tmp_path, per_split={"train": 4, "test": 2})
+    workspace = Workspace(tmp_path / "w")
+    import_model(ImportSettings(network="efficientnet_lite0"), workspace=workspace)
+    config = settings(manifest, backbone="efficientnet_lite0", weights="imagenet-lite0")
+    colour = config.model_copy(
+        update={"data": config.data.model_copy(update={"channels": "colour"})}
+    )
+    with pytest.raises(
+        ConfigError, match="they are for grey images, not for colour ones"
+    ) as caught:
+        train.run(colour, workspace)
+    assert "data.channels=grey" in caught.value.hint
