@@ -23,9 +23,9 @@ LONGEST_NAME = 250
 LONGEST_VALUE = 500
 PRIVATE = frozenset(
     {
-        *("annotations", "by", "cases", "excluded", "folder", "images", "lock", "manifest", "out"),
-        *("path", "patients", "predictions", "reader", "readers", "root", "samples", "scans"),
-        *("series", "source", "sources", "workspace"),
+        *("annotations", "by", "cases", "excluded", "file", "folder", "images", "lock", "manifest"),
+        *("out", "path", "patients", "predictions", "reader", "readers", "root", "samples"),
+        *("scans", "series", "source", "sources", "workspace"),
     }
 )
 """Names of settings that hold a path or a person; folders are named for patients at times."""
