@@ -36,7 +36,8 @@ def learn_looks(net: DefectClassifier, splits: Mapping[str, LabelledImages]) -> 
         return None
     learnt = predict_features(net, train.images).double().numpy()
     held_out = predict_features(net, val.images).double().numpy()
-    return KnownLooks.of(learnt, train.labels.numpy(), held_out)
+    columns = net.backbone.surface_channels
+    return KnownLooks.of(learnt, train.labels.numpy(), held_out, columns)
 
 
 def grown_looks(

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Protocol, runtime_checkable
 
+import numpy as np
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 
@@ -52,6 +54,11 @@ class Backbone2d(nn.Module):
     def placed_channels(self) -> int:
         """Channels of the last map that differ from place to place; the others come after."""
         return self.out_channels
+
+    @property
+    def surface_channels(self) -> NDArray[np.intp] | None:
+        """Channels of the last map that tell a known surface from another; None for all."""
+        return None
 
     @property
     def bare(self) -> Backbone2d:

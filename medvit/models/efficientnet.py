@@ -121,8 +121,6 @@ class EfficientNetLite(Backbone2d):
         in_channels: 1 for grey images, 3 for colour.
     """
 
-    evidence_shares = (1.0,)
-
     def __init__(self, plan: tuple[Level, ...] = LITE0, *, in_channels: int = 1) -> None:
         super().__init__()
         self.in_channels = in_channels

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F  # noqa: N812
 
@@ -59,6 +61,20 @@ class TexturedBackbone(Backbone2d):
     def placed_channels(self) -> int:
         """Means and sds; texture is the same everywhere."""
         return self.out_channels - self.plain_channels
+
+    @property
+    def surface_channels(self) -> NDArray[np.intp] | None:
+        """Those of all maps but the last, and texture.
+
+        The last map tells things apart, which new surfaces share: with each class of X-SDD left
+        out in turn, its images are told with an AUROC of 0.946 without and 0.930 with it
+        (EfficientNet-Lite0 on ImageNet weights, `benchmarks/ood.py`).
+        """
+        every, finer = sum(self.network.widths), sum(self.network.widths[:-1])
+        if not finer:
+            return None
+        blocks = ((0, finer), (every, every + finer), (2 * every, self.out_channels))
+        return np.concatenate([np.arange(*block) for block in blocks])
 
     @property
     def bare(self) -> Backbone2d:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
@@ -34,31 +35,37 @@ class KnownLooks:
         held_out: (n,) scores of held-out images, ascending.
         reference: (n, d) features of held-out images.
         reduction: What features go through first, where they are many.
+        columns: Of the features that count; None for all.
     """
 
     typicality: Typicality
     held_out: Floats
     reference: Floats
     reduction: Reduction | None = None
+    columns: Indices | None = None
 
     @classmethod
-    def of(cls, features: Floats, labels: Indices, held_out: Floats) -> KnownLooks:
+    def of(
+        cls, features: Floats, labels: Indices, held_out: Floats, columns: Indices | None = None
+    ) -> KnownLooks:
         """Learn from features of training images; held-out ones set the limit.
 
         Args:
             features: (m, d).
             labels: (m,), numbers of classes; a class without an image is left out.
             held_out: (n, d), at least 20, from images that nothing was learnt from.
+            columns: Of the features that count; None for all.
 
         Raises:
             ValueError: If there are too few held-out images, or a feature is not finite.
         """
         _, shown = np.unique(labels, return_inverse=True)
-        reduction = Reduction.of(features)
-        typicality = Typicality.of(_along(features, reduction), shown)
-        scores = np.sort(_scores(typicality, held_out, reduction))
+        counted = _counted(features, columns)
+        reduction = Reduction.of(counted)
+        typicality = Typicality.of(_along(counted, reduction), shown)
+        scores = np.sort(_scores(typicality, _counted(held_out, columns), reduction))
         typical_from(scores)  # refuses too few
-        return cls(typicality, scores, held_out.astype(np.float64), reduction)
+        return cls(typicality, scores, held_out.astype(np.float64), reduction, columns)
 
     @property
     def limit(self) -> float:
@@ -73,7 +80,8 @@ class KnownLooks:
         Raises:
             ValueError: If a feature is not finite.
         """
-        found: Floats = self.limit - _scores(self.typicality, features, self.reduction)
+        counted = _counted(features, self.columns)
+        found: Floats = self.limit - _scores(self.typicality, counted, self.reduction)
         return found
 
     def grown(self, features: Floats, labels: Indices) -> KnownLooks:
@@ -83,22 +91,25 @@ class KnownLooks:
             features: (m, d), by the same network.
             labels: (m,), numbers of the further classes.
         """
-        seen = _along(features, self.reduction)
+        seen = _along(_counted(features, self.columns), self.reduction)
         more = [seen[labels == number].mean(axis=0) for number in np.unique(labels)]
         own = replace(self.typicality, means=np.stack([*self.typicality.means, *more]))
-        held_out = np.sort(_scores(own, self.reference, self.reduction))
+        counted = _counted(self.reference, self.columns)
+        held_out = np.sort(_scores(own, counted, self.reduction))
         return replace(self, typicality=own, held_out=held_out)
 
     def to_bytes(self) -> bytes:
         """Return the content of `typical.safetensors`."""
         own, reduction = self.typicality, self.reduction
-        reduced: dict[str, Floats] = {}
+        reduced: dict[str, NDArray[Any]] = {}
         if reduction is not None:
             reduced = {
                 "offset": reduction.mean.astype(np.float32),
                 "directions": reduction.directions.astype(np.float32),
                 "beside": np.array(reduction.beside),
             }
+        if self.columns is not None:
+            reduced["columns"] = self.columns.astype(np.int64)
         return save(
             {
                 **reduced,
@@ -120,6 +131,10 @@ class KnownLooks:
             "limit": self.limit,
             "held_out": len(self.held_out),
         }
+
+
+def _counted(features: Floats, columns: Indices | None) -> Floats:
+    return features if columns is None else features[:, columns]
 
 
 def _along(features: Floats, reduction: Reduction | None) -> Floats:
@@ -160,7 +175,8 @@ def read_looks(folder: Path, card: ModelCard) -> KnownLooks | None:
         held = load(path.read_bytes())
         typicality = Typicality(held["means"], held["mean"], held["within"], held["overall"])
         reference = held["reference"].astype(np.float64)
-        return KnownLooks(typicality, held["held_out"], reference, _read_reduction(held))
+        reduction, columns = _read_reduction(held), held.get("columns")
+        return KnownLooks(typicality, held["held_out"], reference, reduction, columns)
     except (SafetensorError, KeyError) as error:
         msg = f"{path}: not a whole file of statistics ({error})"
         raise ModelError(msg) from error

@@ -164,7 +164,9 @@ def _grow(
             raise InputError(msg, hint=hint) from error
         base = arguments.get("head") or {"kind": "linear"}
         net.head = head
-        arguments["head"] = {"kind": "novel", "means": len(head.old_means), "base": base}
+        means, directions = head.old_means.shape
+        plan = {"kind": "novel", "means": means, "directions": directions, "base": base}
+        arguments["head"] = plan
         held_out = torch.cat([held_out, support])
     arguments["classes"] = len(lessons.classes)
 

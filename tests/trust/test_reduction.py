@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from medvit.trust.ood import KnownLooks
-from medvit.trust.reduction import MOST_FEATURES, Reduction
+from medvit.trust.reduction import Reduction
 from medvit.trust.typicality import Floats, Indices, Typicality
 
 WIDTH, KNOWN_DIRECTIONS = 1_000, 20
@@ -44,7 +44,15 @@ def test_without_it_shrinkage_calls_strange_images_typical() -> None:
 
 
 def test_few_features_are_judged_as_they_are() -> None:
-    assert Reduction.of(np.zeros((9, MOST_FEATURES))) is None
+    rng = np.random.default_rng(0)
+    assert Reduction.of(rng.normal(size=(40, 10))) is None
+    assert Reduction.of(rng.normal(size=(39, 10))) is not None
+
+
+def test_features_half_as_many_as_images_are_too_many() -> None:
+    x, labels = known(200, 0)
+    looks = KnownLooks.of(x[:, :100], labels, known(100, 1)[0][:, :100])
+    assert looks.reduction is not None
 
 
 def test_features_that_are_no_numbers_are_refused() -> None:

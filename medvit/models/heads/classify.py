@@ -59,8 +59,8 @@ def build_head(channels: int, *, classes: int, plan: dict[str, Any]) -> nn.Modul
 
     Args:
         plan: `kind` is linear, cosine (with `scale` if fixed), kernel (with `keys`), cache
-            (with `keys` and `base`), grown (with `added` and `base`) or novel (with `means`
-            and `base`); `base` is a plan of its own.
+            (with `keys` and `base`), grown (with `added` and `base`) or novel (with `means`,
+            `base` and, where fewer than channels, `directions`); `base` is a plan of its own.
 
     Raises:
         ValueError: If there is no such kind.
@@ -82,7 +82,8 @@ def build_head(channels: int, *, classes: int, plan: dict[str, Any]) -> nn.Modul
         return GrownHead(inner, channels, old=old, added=plan["added"])
     if kind == "novel":
         inner = build_head(channels, classes=classes - 1, plan=base)
-        return NovelHead(inner, channels, old=classes - 1, means=plan["means"])
+        means, directions = plan["means"], plan.get("directions")
+        return NovelHead(inner, channels, old=classes - 1, means=means, directions=directions)
     msg = f"a head is linear, cosine, kernel, cache, grown or novel, got {kind!r}"
     raise ValueError(msg)
 

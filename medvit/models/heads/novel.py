@@ -14,9 +14,9 @@ class NovelHead(nn.Module):
     its logits stay the same to the bit.
 
     Attributes:
-        whiten: (d, d), turns features into ones whose covariance is the identity.
-        old_means: (m, d), whitened means of old classes.
-        mean: (d,), whitened mean of the new class.
+        whiten: (d, r), turns features into ones whose covariance is the identity.
+        old_means: (m, r), whitened means of old classes.
+        mean: (r,), whitened mean of the new class.
         offset: Added to the ratio; above 0 the new class wins.
         scale: Of ratio and offset, in logits.
 
@@ -25,24 +25,28 @@ class NovelHead(nn.Module):
         channels: Width of the features.
         old: Outputs of the old head.
         means: How many old classes have a mean.
+        directions: Along which features are compared, r; None for as many as there are channels.
     """
 
     whiten: Tensor
     old_means: Tensor
 
-    def __init__(self, base: nn.Module, channels: int, *, old: int, means: int) -> None:
+    def __init__(
+        self, base: nn.Module, channels: int, *, old: int, means: int, directions: int | None = None
+    ) -> None:
         super().__init__()
+        compared = directions or channels
         self.out_features = old + 1
         self.base = base
-        self.register_buffer("whiten", torch.eye(channels))
-        self.register_buffer("old_means", torch.zeros(means, channels))
-        self.mean = nn.Parameter(torch.zeros(channels))
+        self.register_buffer("whiten", torch.eye(channels, compared))
+        self.register_buffer("old_means", torch.zeros(means, compared))
+        self.mean = nn.Parameter(torch.zeros(compared))
         self.offset = nn.Parameter(torch.zeros(()))
         self.scale = nn.Parameter(torch.ones(()))
 
     def ratio(self, features: Tensor) -> Tensor:
         """Return the log-likelihood ratio (n,) of the new class to the nearest old one."""
-        white = features.float() @ self.whiten  # (n, d)
+        white = features.float() @ self.whiten  # (n, r)
         apart = ((white[:, None] - self.old_means) ** 2).sum(2)  # (n, m)
         own = ((white - self.mean) ** 2).sum(1)
         return (apart.min(1).values - own) / 2

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from medvit.learn.tuning.novel_class import add_novel_class
+from medvit.learn.tuning.novel_class import MOST_DIRECTIONS, add_novel_class
 from medvit.models.heads.classify import build_head
 from medvit.models.heads.novel import NovelHead
 
@@ -55,10 +55,30 @@ def test_a_card_builds_the_head_again() -> None:
     first = add_novel_class(nn.Linear(3, 2), support, held_out)
     second = add_novel_class(first, support + 30, torch.cat([held_out, support]))
     plan = {"kind": "novel", "means": len(first.old_means), "base": {"kind": "linear"}}
-    plan = {"kind": "novel", "means": len(second.old_means), "base": plan}
+    plan = {"kind": "novel", "means": len(second.old_means), "directions": 3, "base": plan}
     again = build_head(3, classes=4, plan=plan)
     again.load_state_dict(second.state_dict())
     torch.testing.assert_close(again(held_out), second(held_out), rtol=0, atol=0)
+
+
+def test_of_many_features_few_old_images_are_lost() -> None:
+    """By all 600 features, 300 images to learn from, one in ten new images of old classes moved."""
+    generator = torch.Generator().manual_seed(0)
+    places = torch.randn(3, 600, generator=generator)
+    spread = torch.cat([torch.full((100,), 2.0), torch.full((500,), 0.5)])
+
+    def cloud(kind: int, n: int) -> torch.Tensor:
+        return places[kind] + torch.randn(n, 600, generator=generator) * spread
+
+    held_out = torch.cat([cloud(0, 150), cloud(1, 150)])
+    base = nn.Linear(600, 2)
+    base.weight.data, base.bias.data = places[:2], -(places[:2] ** 2).sum(1) / 2
+    head = add_novel_class(base, cloud(2, 5), held_out, most_moved=0.01)
+    assert head.whiten.shape == (600, MOST_DIRECTIONS)
+    asked = torch.cat([cloud(0, 300), cloud(1, 300)])
+    with torch.no_grad():
+        assert float((head(asked).argmax(1) == 2).float().mean()) <= 0.02
+        assert float((head(cloud(2, 100)).argmax(1) == 2).float().mean()) >= 0.9
 
 
 def test_too_few_images_of_old_classes_are_refused() -> None:
