@@ -107,8 +107,8 @@ def notes(found: Fingerprint) -> tuple[str, ...]:
     fewest = min(found.train_counts.values())
     if fewest <= FEW_SHOTS and found.unlabelled > sum(found.train_counts.values()):
         said.append(
-            f"{found.unlabelled} images have no label: start from ImageNet (medvit models import "
-            "efficientnet_lite0) or learn from them first, then plan with --weights: "
+            f"{found.unlabelled} images have no label: start from ImageNet (plan with --weights "
+            "steel-defects) or learn from them first, then plan with their weights: "
             "medvit pretrain pretrain/cnn_defects data.manifest=... data.root=... report=null"
         )
     rare = [name for name, count in found.train_counts.items() if count < 5]
@@ -155,8 +155,8 @@ def _backbone(found: Fingerprint, images: int, start: Start, *, realtime: bool) 
 def _weights(weights: str) -> Choice:
     if weights == "none":
         reason = (
-            "no model was named; `medvit plan --weights NAME` starts from one, as from "
-            "imagenet-lite0 after `medvit models import efficientnet_lite0`"
+            "no model was named; `medvit plan --weights NAME` starts from one: the backbone of "
+            "steel-defects holds ImageNet weights for grey images"
         )
         return Choice("model.weights", "none", reason)
     return Choice("model.weights", weights, "named by --weights")

@@ -101,7 +101,8 @@ def take_backbone(net: Backbone2d, weights: str, workspace: Workspace, *, name: 
         msg = f"weights of {card.reference} ({_kind(card)}) do not fit model.backbone={name}"
         seen = getattr(source, "in_channels", net.in_channels)
         if seen == net.in_channels:
-            raise ConfigError(msg, hint="name a model with the same backbone") from error
+            hint = f"set model.backbone={_kind(card)}, or name a model with the same backbone"
+            raise ConfigError(msg, hint=hint) from error
         kind, other = CHANNELS[seen], CHANNELS[net.in_channels]
         msg += f": they are for {kind} images, not for {other} ones"
         hint = f"set data.channels={kind}, or name a model for {other} images"

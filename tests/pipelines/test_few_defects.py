@@ -168,14 +168,15 @@ def test_five_labels_a_class_of_neu_on_the_shipped_backbone(
     manifest = tmp_path / "neu.csv"
     write_neu(root, manifest)
     workspace = Workspace(tmp_path / "w")
-    config = settings(manifest, backbone="vit_tiny_stem", weights="steel-defects")
-    data = config.data.model_copy(update={"side_px": 128, "root": root / "images"})
+    shipped = {"backbone": "efficientnet_lite0", "weights": "steel-defects", "texture": "maps"}
+    config = settings(manifest, **shipped)
+    data = config.data.model_copy(update={"side_px": 200, "root": root / "images"})
     answer = train.run(config.model_copy(update={"data": data}), workspace)
     assert answer["metrics"]["labels_spread"] > 50
     judged = ModelSettings(model="few", manifest=manifest, root=root / "images", rounds=40)
     found = run_model(judged, workspace=workspace)
     assert found["accuracy"] == pytest.approx(answer["metrics"]["accuracy"])
-    assert found["accuracy"] >= 0.9
+    assert found["accuracy"] >= 0.95
 
 
 def test_weights_for_grey_images_are_refused_for_coloured_ones(tmp_path: Path) -> None:

@@ -95,7 +95,7 @@ def test_few_labels_on_imagenet_weights_leave_plain_texture_out(
 
 def test_without_weights_a_plan_says_where_some_are() -> None:
     (weights,) = (each for each in choose(fingerprint(None)) if each.key == "model.weights")
-    assert "medvit models import efficientnet_lite0" in weights.reason
+    assert "steel-defects holds ImageNet weights" in weights.reason
 
 
 def test_few_labels_beside_many_images_without_one_ask_for_a_pretraining() -> None:

@@ -173,7 +173,7 @@ def test_an_altered_champion_is_refused_and_nothing_is_registered(plant: Plant) 
     with pytest.raises(ModelError, match="is not the card's"):
         run(DEFECT, plant.workspace)
     versions = {m.version for m in list_models(plant.workspace.models) if m.name == NAME}
-    assert versions == {"2026.11", "base"}
+    assert versions == {"2026.11.2", "base"}
 
 
 def test_one_retraining_at_a_time(plant: Plant) -> None:

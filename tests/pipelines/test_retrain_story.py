@@ -93,8 +93,8 @@ def train_base(steel: Steel, medvit: Medvit, tmp_path: Path) -> None:
     config = (
         "train/classify_defects",
         *(f"data.manifest={base}", f"data.root={steel.images}", "model.name=strip"),
-        *("model.weights=steel-defects", "tuning.method=prototype"),
-        "tuning.prototype=tied_covariance",
+        *("model.backbone=efficientnet_lite0", "model.weights=steel-defects", "data.side_px=200"),
+        *("model.texture=maps", "tuning.method=prototype", "tuning.prototype=tied_covariance"),
     )
     assert medvit("train", *config, "--json").payload["model"] == "strip@1"
     assert medvit("models", "promote", "strip@1", "--by", "ann", "--json").code == 0

@@ -26,7 +26,7 @@ from tests.pipelines.retraining.conftest import (
 pytestmark = pytest.mark.slow
 
 DECISIONS = sum(COUNTS.values())
-SHIPPED, BASE, CHALLENGER = "2026.11", "base", "1"
+SHIPPED, BASE, CHALLENGER = "2026.11.2", "base", "1"
 BEFORE = Registry(frozenset({SHIPPED, BASE}), BASE, ())
 AFTER = Registry(frozenset({SHIPPED, BASE, CHALLENGER}), BASE, ())
 MOVED = Registry(frozenset({SHIPPED, BASE, CHALLENGER}), CHALLENGER, ())
