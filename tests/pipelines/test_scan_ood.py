@@ -42,8 +42,9 @@ def scanned(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_noise_is_unlike_steel(scanned: Path) -> None:
     found = {source: float(text) for source, text in column(scanned).items()}
     assert len(found) == 5
-    assert found.pop("noise.png") > 0
-    assert max(found.values()) < 0
+    noise = found.pop("noise.png")
+    assert noise > max(0, *found.values())
+    assert sum(value > 0 for value in found.values()) <= 1  # one in twenty is beyond the limit
 
 
 def test_readers_are_sent_to_the_strange_image_and_told_why(scanned: Path) -> None:
@@ -53,9 +54,12 @@ def test_readers_are_sent_to_the_strange_image_and_told_why(scanned: Path) -> No
             case.source: [s for s in store.signals_of(case.case_id) if s.name == "ood"]
             for case in cases
         }
+    found = {source: float(text) for source, text in column(scanned).items()}
+    assert {source for source in told if told[source]} == {
+        source for source in found if found[source] > 0
+    }
     (signal,) = told.pop("noise.png")
-    assert not any(told.values())
-    assert signal.value == pytest.approx(float(column(scanned)["noise.png"]), abs=1e-5)
+    assert signal.value == pytest.approx(found["noise.png"], abs=1e-5)
     assert signal.reason.startswith("Unlike the images the model was trained on")
 
 
