@@ -24,7 +24,7 @@ from medvit.data.surface_phantom import LABELS, Surface, make_surface
 from medvit.learn.boxes import BoxObjective
 from medvit.learn.fit import FitSettings, fit
 from medvit.models.builders import defect_detector
-from pipelines.train_detect_validation import answers_of, quick_figures
+from pipelines.detecting.validation import answers_of, quick_figures
 
 FORMS = ((1, 4), (2, 1), (1, 1))
 """Surfaces down and across in an image; the forms take turns."""

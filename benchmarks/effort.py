@@ -33,7 +33,7 @@ from medvit.volume.blobs import find_blobs
 from medvit.volume.lungs import find_lungs
 from medvit.volume.resample import VoxelGrid
 from medvit.volume.volume import Volume, volume_of
-from pipelines.nodule_evaluation import insertion_trial
+from pipelines.nodules.evaluation import insertion_trial
 
 CT = Path(__file__).resolve().parents[2] / "shared/data/ct"
 LIDC, TUMOUR = CT / "lidc/LIDC-IDRI-0001", CT / "lung_pet_ct_dx/A0002/series3_B40f"

@@ -25,7 +25,7 @@ from medvit.data.manifest import ManifestRow, write_manifest
 from medvit.learn.noise.cross_validation import FOLDS
 from medvit.workspace import Workspace
 from pipelines import train
-from pipelines.classify_config import ClassifyConfig
+from pipelines.classifying.config import ClassifyConfig
 from pipelines.config import check_config
 
 PROJECT = Path(__file__).resolve().parents[1]

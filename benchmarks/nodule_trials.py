@@ -33,7 +33,7 @@ from medvit.metrics.froc import (
 from medvit.models.weights import load_model
 from medvit.registry.registry import find_model
 from medvit.volume.volume import Volume
-from pipelines.nodule_evaluation import Trial, insertion_trial, phantom_trial, search_trial
+from pipelines.nodules.evaluation import Trial, insertion_trial, phantom_trial, search_trial
 
 T = TypeVar("T", Annotation, Mark)
 Row = dict[str, Any]

@@ -23,8 +23,9 @@ from medvit.data.manifest import ManifestRow, write_manifest
 from medvit.learn.fit import EpochReport
 from medvit.learn.noise.cross_validation import deal_groups
 from medvit.workspace import Workspace
-from pipelines import labels_suspects, train_classify
-from pipelines.classify_config import ClassifyConfig
+from pipelines import labels_suspects
+from pipelines.classifying import train
+from pipelines.classifying.config import ClassifyConfig
 from pipelines.config import check_config
 
 SHARES = (20, 40)
@@ -150,7 +151,7 @@ def epoch_cpu_s(given: argparse.Namespace, method: str) -> float:
             "noise": {} if method == "cross_entropy" else noise,
         }
         config = check_config(ClassifyConfig, values, name="cost")
-        train_classify.run(config, Workspace(Path(folder) / "w"), progress=mark)
+        train.run(config, Workspace(Path(folder) / "w"), progress=mark)
     return min(late - early for early, late in pairwise(marks))
 
 

@@ -199,7 +199,7 @@ def measure_cpm(_root: Path) -> tuple[list[Claim], Row]:
     from medvit.io.writing.nifti import write_nifti
     from medvit.metrics.froc import Mark, froc
     from medvit.tiles.progressive import EFFORTS
-    from pipelines.nodule_evaluation import phantom_trial
+    from pipelines.nodules.evaluation import phantom_trial
 
     names: list[str] = []
     planted: list[Any] = []

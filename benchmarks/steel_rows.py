@@ -20,8 +20,8 @@ from claims import RESULTS, Claim, write_claims
 
 from medvit.data.manifest import ManifestRow, write_manifest
 from medvit.workspace import Workspace
-from pipelines import train_classify
-from pipelines.classify_config import ClassifyConfig
+from pipelines.classifying import train
+from pipelines.classifying.config import ClassifyConfig
 from pipelines.config import check_config
 
 PROJECT = Path(__file__).resolve().parents[1]
@@ -137,7 +137,7 @@ def run_row(row: Row, given: argparse.Namespace, *, seed: int) -> dict[str, Any]
     config = check_config(
         ClassifyConfig, _values(row, given, manifest, name=name, seed=seed), name=name
     )
-    answer = train_classify.run(config, Workspace(given.workspace / "trainings" / name))
+    answer = train.run(config, Workspace(given.workspace / "trainings" / name))
     record = json.loads((Path(answer["run"]) / "run.json").read_text(encoding="utf-8"))
     keys = ("accuracy", "balanced_accuracy", "macro_f1", "by_frequency", "nll", "n")
     found = {key: answer["metrics"][key] for key in keys}

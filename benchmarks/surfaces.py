@@ -48,8 +48,8 @@ from medvit.registry.registry import find_model
 from medvit.workspace import Workspace
 from pipelines import pretrain
 from pipelines.config import check_config
-from pipelines.pretrain_image_config import PretrainConfig
-from pipelines.pretrain_images import seconds_per_epoch
+from pipelines.pretraining.image_config import PretrainConfig
+from pipelines.pretraining.images import seconds_per_epoch
 
 PROJECT = Path(__file__).resolve().parents[1]
 BUDGETS = (0, 10, 5, 1)  # 0: all labels

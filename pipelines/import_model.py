@@ -46,7 +46,7 @@ def import_model(settings: ImportSettings, *, workspace: Workspace) -> dict[str,
             saved.
     """
     from medvit.models.imagenet_weights import PACKAGE, SHA256, find_imagenet_file, imagenet_lite0
-    from pipelines.training_run import register
+    from pipelines.training.run import register
 
     file = settings.file or find_imagenet_file()
     in_channels = 3 if settings.channels == "colour" else 1

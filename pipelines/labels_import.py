@@ -18,8 +18,8 @@ from medvit.errors import InputError, NothingToDoError
 from medvit.labels.dataset import POINT_COLUMNS
 from medvit.workspace import Workspace
 from pipelines.config import Settings
-from pipelines.labels_sr import export_sr
-from pipelines.labels_store import (
+from pipelines.labelling.sr import export_sr
+from pipelines.labelling.store import (
     Entered,
     Progress,
     enter_images,

@@ -25,8 +25,8 @@ from medvit.store.store import Store
 from medvit.workspace import Workspace
 from pipelines.config import Settings
 from pipelines.evaluating.classification import true_label
+from pipelines.labelling.suspect_queue import queue_suspects
 from pipelines.run_record import write_run_record
-from pipelines.suspect_queue import queue_suspects
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -13,10 +13,10 @@ from sqlalchemy.engine import make_url
 
 from medvit.errors import InputError
 from medvit.workspace import Workspace
-from pipelines.annotated_config import Format
 from pipelines.config import Settings
 from pipelines.evaluating.classification import Split
 from pipelines.full_disk import told_when_full
+from pipelines.nodules.annotated_config import Format
 from pipelines.run_record import write_run_record
 from pipelines.scanning.memory import peak_rss_mb
 
@@ -110,9 +110,9 @@ def _record(
 def _frozen(settings: CompareSettings, workspace: Workspace) -> FrozenCases:
     from medvit.data.annotations.luna16 import FOLDS as LUNA16_FOLDS
     from medvit.io.scratch import Scratch
-    from pipelines.annotated_config import AnnotatedSettings
-    from pipelines.annotated_data import annotated_scans
     from pipelines.gate import frozen_images, frozen_scans
+    from pipelines.nodules.annotated_config import AnnotatedSettings
+    from pipelines.nodules.annotated_data import annotated_scans
 
     if (settings.manifest is None) == (settings.scans is None):
         msg = f"one kind of cases at a time, got manifest={settings.manifest} and "
@@ -136,9 +136,9 @@ def _frozen(settings: CompareSettings, workspace: Workspace) -> FrozenCases:
 
 
 def _frozen_boxes(settings: CompareSettings, manifest: Path, annotations: Path) -> FrozenCases:
-    from pipelines.detect_config import DetectData
+    from pipelines.detecting.config import DetectData
+    from pipelines.detecting.data import read_box_rows
     from pipelines.gate import FrozenBoxImage, frozen_boxes
-    from pipelines.train_detect_data import read_box_rows
 
     data = DetectData(annotations=annotations, manifest=manifest, root=settings.root)
     known = read_box_rows(data)

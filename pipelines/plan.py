@@ -19,7 +19,7 @@ from medvit.data.manifest import ManifestRow, write_manifest
 from medvit.data.splits import SplitShares, split_by_group
 from medvit.errors import ConfigError
 from medvit.workspace import Workspace
-from pipelines.classify_config import ClassifyConfig
+from pipelines.classifying.config import ClassifyConfig
 from pipelines.config import Settings, apply_override, check_config
 from pipelines.plan_rules import Choice, Start, choose, notes
 from pipelines.run_record import write_run_record
@@ -152,7 +152,7 @@ def _noise(rows: Sequence[ManifestRow], surfaces: Sequence[Surface]) -> NoiseEst
     from PIL import Image
 
     from medvit.data.fingerprint import LEAST_FOR_NOISE, NoiseEstimate
-    from pipelines.train_noisy import weigh
+    from pipelines.classifying.noisy import weigh
 
     row_of = {row.path: row for row in rows if row.label and row.split in ("train", "")}
     known = [surface for surface in surfaces if surface.path in row_of]

@@ -11,13 +11,10 @@ from pydantic import BaseModel
 
 from medvit.errors import ConfigError
 from medvit.workspace import Workspace
-from pipelines import (
-    pretrain_image_config,
-    pretrain_images,
-    pretrain_volumes,
-    volume_pretrain_config,
-)
 from pipelines.config import apply_override, find_config, load_config, parse_yaml
+from pipelines.pretraining import images, volumes
+from pipelines.pretraining.image_config import PretrainConfig
+from pipelines.pretraining.volume_config import VolumePretrainConfig
 
 if TYPE_CHECKING:
     from medvit.learn.fit import Progress
@@ -31,8 +28,8 @@ class Job:
     run: Callable[..., dict[str, Any]]
 
 
-IMAGES = Job(pretrain_image_config.PretrainConfig, pretrain_images.run)
-VOLUMES = Job(volume_pretrain_config.VolumePretrainConfig, pretrain_volumes.run)
+IMAGES = Job(PretrainConfig, images.run)
+VOLUMES = Job(VolumePretrainConfig, volumes.run)
 JOBS: dict[str, Job] = {"simclr": IMAGES, "moco_v3": IMAGES, "mae": IMAGES, "swin_ssl": VOLUMES}
 
 

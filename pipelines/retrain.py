@@ -24,6 +24,7 @@ from medvit.store.store import Store
 from medvit.workspace import Workspace
 from pipelines.config import Settings
 from pipelines.full_disk import told_when_full
+from pipelines.labelling.suspect_queue import signal_of
 from pipelines.retraining.assignment import Assignment, labels_of, new_labels, require_news
 from pipelines.retraining.challenger import Challenger, SuspectRow
 from pipelines.retraining.judging import Gate, judge_pair
@@ -39,8 +40,7 @@ from pipelines.retraining.snapshot import (
 )
 from pipelines.retraining.strategy import Strategy
 from pipelines.run_record import write_run_record
-from pipelines.suspect_queue import signal_of
-from pipelines.training_run import open_run
+from pipelines.training.run import open_run
 
 if TYPE_CHECKING:
     from medvit.learn.fit import EpochReport

@@ -14,7 +14,7 @@ from typing import Any
 
 from medvit.errors import InputError
 from pipelines.run_record import RUN_FILE, environment
-from pipelines.training_run import IDENTITY_FILE
+from pipelines.training.run import IDENTITY_FILE
 
 METRICS_FILE = "metrics.csv"
 RESULTS_FILE = "results.csv"

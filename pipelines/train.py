@@ -11,15 +11,13 @@ from pydantic import BaseModel
 
 from medvit.errors import ConfigError
 from medvit.workspace import Workspace
-from pipelines import (
-    classify_config,
-    detect_config,
-    nodule_config,
-    train_classify,
-    train_detect,
-    train_nodules,
-)
+from pipelines.classifying import train as classifying
+from pipelines.classifying.config import ClassifyConfig
 from pipelines.config import apply_override, find_config, load_config, parse_yaml
+from pipelines.detecting import train as detecting
+from pipelines.detecting.config import DetectConfig
+from pipelines.nodules import train as nodules
+from pipelines.nodules.config import NoduleConfig
 
 if TYPE_CHECKING:
     from medvit.learn.fit import Progress
@@ -34,10 +32,10 @@ class Job:
 
 
 JOBS: dict[str, Job] = {
-    "classify": Job(classify_config.ClassifyConfig, train_classify.run),
-    "detect": Job(nodule_config.NoduleConfig, train_nodules.run),
+    "classify": Job(ClassifyConfig, classifying.run),
+    "detect": Job(NoduleConfig, nodules.run),
 }
-BOXES = Job(detect_config.DetectConfig, train_detect.run)
+BOXES = Job(DetectConfig, detecting.run)
 """The job of `task: detect` where `data` names boxes on images."""
 
 

@@ -114,7 +114,7 @@ def choose_points(net: BoxDetector, card: ModelCard, lessons: BoxLessons) -> Cho
     A class that has too few boxes there keeps the champion's threshold; a new one takes the
     median of the others.
     """
-    from pipelines.train_detect_validation import answers_of, best_thresholds, calibration_of
+    from pipelines.detecting.validation import answers_of, best_thresholds, calibration_of
 
     kept = {name: value for name, value in card.thresholds.items() if name in lessons.classes}
     if not lessons.val.rows:
@@ -135,7 +135,7 @@ def choose_points(net: BoxDetector, card: ModelCard, lessons: BoxLessons) -> Cho
 
 
 def _with_new(known: dict[str, float], classes: tuple[str, ...]) -> dict[str, float]:
-    from pipelines.train_detect_validation import USUAL_THRESHOLD
+    from pipelines.detecting.validation import USUAL_THRESHOLD
 
     usual = sorted(known.values())[len(known) // 2] if known else USUAL_THRESHOLD
     return {name: known.get(name, usual) for name in classes}

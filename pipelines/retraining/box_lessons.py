@@ -17,8 +17,8 @@ from medvit.errors import ConfigError, InputError, ModelError
 from medvit.inference.box_tiles import LARGER
 from medvit.registry.registry import find_model
 from medvit.workspace import Workspace
-from pipelines.detect_config import DetectData
-from pipelines.train_detect_data import BoxRows, read_box_rows
+from pipelines.detecting.config import DetectData
+from pipelines.detecting.data import BoxRows, read_box_rows
 
 if TYPE_CHECKING:
     from medvit.labels.dataset import DatasetVersion

@@ -159,7 +159,7 @@ def _metrics(
     champion: BoxDetector, challenger: BoxDetector, card: ModelCard, lessons: BoxLessons
 ) -> dict[str, Any]:
     """Return AP50 on frozen images, and what became of each old class there."""
-    from pipelines.train_detect_validation import answers_of, figures_of
+    from pipelines.detecting.validation import answers_of, figures_of
 
     frozen = lessons.frozen
     if not any(map(len, frozen.boxes)):
@@ -200,7 +200,7 @@ def _register(
     assignment: Assignment,
     workspace: Workspace,
 ) -> ModelCard:
-    from pipelines.training_run import register
+    from pipelines.training.run import register
 
     return register(
         workspace,

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from medvit.errors import ConfigError
 from medvit.workspace import Workspace
-from pipelines.classify_tune import forgetting_rows
-from pipelines.known_looks import grown_looks, learn_looks, with_looks
+from pipelines.classifying.known_looks import grown_looks, learn_looks, with_looks
+from pipelines.classifying.tune import forgetting_rows
 from pipelines.retraining.assignment import Assignment
 from pipelines.retraining.challenger import (
     Challenger,
@@ -131,7 +131,7 @@ def _register(
     workspace: Workspace,
     told: tuple[Plan, dict[str, Any]],
 ) -> ModelCard:
-    from pipelines.training_run import register
+    from pipelines.training.run import register
 
     plan, metrics = told
     version = assignment.version

@@ -19,7 +19,7 @@ from medvit.geometry import lps_to_index
 from medvit.io.case import Case
 from medvit.labels.dataset import DatasetVersion, read_cases, read_points
 from medvit.workspace import Workspace
-from pipelines.nodule_config import DataSettings, ModelSettings, NoduleConfig, TrainSettings
+from pipelines.nodules.config import DataSettings, ModelSettings, NoduleConfig, TrainSettings
 from pipelines.retraining.assignment import Assignment
 from pipelines.retraining.challenger import Challenger, challenger_text, training_facts
 from pipelines.retraining.strategy import Plan
@@ -70,8 +70,8 @@ def make_nodule_challenger(
     from medvit.models.heads.centre import NoduleDetector
     from medvit.models.weights import load_model
     from medvit.registry.lineage import seen_scans
-    from pipelines.nodule_batches import nodule_batches, observers_of
-    from pipelines.training_run import register
+    from pipelines.nodules.batches import nodule_batches, observers_of
+    from pipelines.training.run import register
 
     version = assignment.version
     scans = scans_of(version, "train", "val")

@@ -14,7 +14,7 @@ from medvit.data.manifest import Manifest, ManifestRow, read_manifest
 from medvit.errors import ConfigError, InputError, ModelError
 from medvit.registry.registry import find_model
 from medvit.workspace import Workspace
-from pipelines.training_config import ImageData, find_manifest
+from pipelines.training.config import ImageData, find_manifest
 
 if TYPE_CHECKING:
     import numpy as np

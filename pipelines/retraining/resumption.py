@@ -13,7 +13,7 @@ from medvit.registry.registry import ModelVersion, list_models
 from medvit.workspace import Workspace
 from pipelines.retraining.challenger import Challenger, read_suspects
 from pipelines.run_record import RUN_FILE
-from pipelines.training_run import IDENTITY_FILE
+from pipelines.training.run import IDENTITY_FILE
 
 
 def run_name(folder: Path) -> str:

@@ -25,7 +25,7 @@ from medvit.models.backbone import Backbone3d
 from medvit.models.heads.centre import NoduleDetector
 from medvit.volume.resample import VoxelGrid
 from medvit.volume.volume import volume_of
-from pipelines.nodule_data import find_case
+from pipelines.nodules.data import find_case
 
 AFFINE = np.array([[0, 0, 1, 0], [0, 1, 0, 0], [1, 0, 0, 0], [0, 0, 0, 1]]) * 1.0
 LURE = (20, 24, 28)

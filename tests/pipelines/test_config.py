@@ -8,9 +8,10 @@ from hypothesis import strategies as st
 from pydantic import Field
 
 from medvit.errors import ConfigError
-from pipelines.classify_config import ClassifyConfig
+from pipelines.classifying.config import ClassifyConfig
 from pipelines.config import Settings, apply_override, load_config, parse_yaml, write_config
-from pipelines.detect_config import DetectConfig
+from pipelines.detecting.config import DetectConfig
+from pipelines.pretraining.image_config import PretrainConfig
 
 
 class Schedule(Settings):
@@ -153,3 +154,14 @@ def test_the_folder_of_the_shipped_data_is_not_that_of_other_data(
 def test_other_annotations_do_not_take_the_manifest_of_the_shipped_ones() -> None:
     data = load_config(DetectConfig, "train/detect_defects", ["data.annotations=mine.json"]).data
     assert (data.annotations, data.manifest) == (Path("mine.json"), None)
+
+
+@pytest.mark.parametrize(
+    ("settings", "config"),
+    [(DetectConfig, "train/detect_defects"), (PretrainConfig, "pretrain/vit_defects")],
+)
+def test_texture_is_refused_where_nothing_would_join_it(
+    settings: type[Settings], config: str
+) -> None:
+    with pytest.raises(ConfigError, match=r"unknown key 'model\.texture'"):
+        load_config(settings, config, ["model.texture=true"])

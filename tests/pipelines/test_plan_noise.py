@@ -8,7 +8,7 @@ from pathlib import Path
 from medvit.data.manifest import read_manifest, write_manifest
 from medvit.workspace import Workspace
 from pipelines import train
-from pipelines.classify_config import ClassifyConfig
+from pipelines.classifying.config import ClassifyConfig
 from pipelines.plan import PlanSettings, run
 from tests.make.surface import CLASSES, write_surface_set
 

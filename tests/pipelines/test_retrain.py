@@ -19,8 +19,8 @@ from medvit.models.weights import load_model
 from medvit.registry.registry import find_model, list_models
 from medvit.store.store import Store
 from medvit.workspace import Workspace
-from pipelines import train_classify
-from pipelines.classify_config import ClassifyConfig
+from pipelines.classifying import train
+from pipelines.classifying.config import ClassifyConfig
 from pipelines.config import check_config
 from pipelines.retrain import RetrainSettings, run
 from pipelines.retraining import learning
@@ -87,7 +87,7 @@ def train_strip(plant: Plant, folder: Path, *, prototype: str) -> None:
         "tuning": {"method": "prototype", "prototype": prototype},
     }
     config = check_config(ClassifyConfig, values, name="c.yaml")
-    assert train_classify.run(config, plant.workspace)["model"] == "strip@1"
+    assert train.run(config, plant.workspace)["model"] == "strip@1"
 
 
 def test_five_decisions_are_enough_where_the_first_images_still_lie(

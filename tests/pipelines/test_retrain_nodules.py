@@ -15,7 +15,7 @@ from medvit.registry.registry import find_model
 from medvit.store.rows import Decision
 from medvit.store.store import Store
 from medvit.workspace import Workspace
-from pipelines.labels_store import settled_nodules
+from pipelines.labelling.store import settled_nodules
 from pipelines.retrain import RetrainSettings, run
 from pipelines.retraining import nodules
 from tests.make.chest import Ball, Point, make_chest

@@ -27,8 +27,8 @@ from pipelines.tracking import TRACKING_FILE, Tracker, track
 from pipelines.tracking_server import address_of
 from tests.make.mlflow_server import PASSWORD, PROJECT, USER, OwnMlflow, own_mlflow
 from tests.make.surface import write_surface_set
+from tests.pipelines.classifying.test_train import SPLITS, config_file, settings
 from tests.pipelines.test_tracked_run import run_folder
-from tests.pipelines.test_train_classify import SPLITS, config_file, settings
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient

@@ -22,7 +22,7 @@ from apps.review.class_curves import (
 from medvit.models.card import Architecture, ModelCard, read_card
 from medvit.registry.registry import find_model
 from pipelines import train
-from pipelines.classify_config import ClassifyConfig
+from pipelines.classifying.config import ClassifyConfig
 from pipelines.config import check_config
 from tests.apps.review.conftest import Practice
 from tests.apps.review.test_more_pages import choose, page_of

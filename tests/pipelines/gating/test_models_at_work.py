@@ -19,7 +19,7 @@ from medvit.registry.production import promote, rollback
 from medvit.registry.registry import find_model
 from medvit.workspace import Workspace
 from pipelines import scan, train
-from pipelines.classify_config import ClassifyConfig
+from pipelines.classifying.config import ClassifyConfig
 from pipelines.config import check_config
 from pipelines.gate import GateSettings, frozen_images, frozen_scans, judge
 from pipelines.gating.answers import Answers, Cost, answers_of, keep_answers, kept_file

@@ -1,0 +1,1 @@
+"""The parts of training a classifier of images."""

@@ -1,0 +1,1 @@
+"""Where labels are kept and carried: decisions, DICOM reports, the queue of suspects."""

@@ -1,0 +1,1 @@
+"""The parts of training a detector of nodules in CT."""

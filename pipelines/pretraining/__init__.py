@@ -1,0 +1,1 @@
+"""The parts of pretraining without labels, on images and volumes."""

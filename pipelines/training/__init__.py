@@ -1,0 +1,1 @@
+"""What every training shares: settings, the run folder, the weights it starts from."""
