@@ -35,9 +35,9 @@ from medvit.inference.boxes import ScoredBoxes
 from medvit.metrics.average_precision import coco_ap, mean_ap, score_class
 from medvit.workspace import Workspace
 from pipelines import train
-from pipelines.detect_config import DetectConfig
-from pipelines.train_detect_data import BoxSplits, read_splits
-from pipelines.train_detect_validation import Answers, truth_of
+from pipelines.detecting.config import DetectConfig
+from pipelines.detecting.data import BoxSplits, read_splits
+from pipelines.detecting.validation import Answers, truth_of
 
 PROJECT = Path(__file__).resolve().parents[1]
 TARGET = 0.80
@@ -125,6 +125,7 @@ def config_of(given: argparse.Namespace, manifest: Path, *, fold: int, seed: int
             f"train.epochs={given.epochs}",
             f"train.seed={seed}",
             "train.lr=1.5e-3",
+            f"train.backbone_lr={given.backbone_lr}",
             "train.validate_every=10",
             "views.most_scale=1.4",
         ],
@@ -334,6 +335,7 @@ def arguments(words: Sequence[str] | None) -> argparse.Namespace:
         default="none",
         help="of our backbone, pretrained without the fold: {fold} is its number",
     )
+    parser.add_argument("--backbone-lr", type=float, default=1.0, help="share of lr")
     parser.add_argument("--no-rival", action="store_true")
     return parser.parse_args(words)
 
