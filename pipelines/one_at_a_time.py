@@ -10,6 +10,18 @@ from typing import TextIO
 
 from medvit.errors import InputError
 
+_held: set[TextIO] = set()
+
+
+def _leave_to_parent() -> None:
+    """Close in a forked process what would keep a lock that its parent, killed, has let go."""
+    for stream in _held:
+        stream.close()
+    _held.clear()
+
+
+os.register_at_fork(after_in_child=_leave_to_parent)
+
 
 @contextmanager
 def holding(stream: TextIO, *, task: str, place: str, hint: str) -> Iterator[None]:
@@ -34,4 +46,8 @@ def holding(stream: TextIO, *, task: str, place: str, hint: str) -> Iterator[Non
     stream.truncate(0)
     stream.write(str(os.getpid()))
     stream.flush()
-    yield
+    _held.add(stream)
+    try:
+        yield
+    finally:
+        _held.discard(stream)

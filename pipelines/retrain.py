@@ -198,9 +198,10 @@ def run(
         champion, identity = _identify(settings, workspace, champion, snapshot.version)
         new_labels = _count_new(settings, workspace, champion, snapshot.version, identity)
         job = _Retraining(settings, workspace, champion, snapshot, new_labels, tell)
-        result = _carry_out(job, open_run(workspace, "retrain", identity))
-        _queue_suspects(store, snapshot.version, result.suspects)
-        _write_record(settings, result)  # from here on the run counts as ended
+        with open_run(workspace, "retrain", identity) as folder:
+            result = _carry_out(job, folder)
+            _queue_suspects(store, snapshot.version, result.suspects)
+            _write_record(settings, result)  # from here on the run counts as ended
         tell(100, 100, "done")
         return result
 

@@ -44,31 +44,31 @@ def run(
     next(version_folder(workspace.models, config.model.name))
     prepared = prepare(config, workspace)
     start, splits = prepared.start, prepared.splits
-    folder = open_run(workspace, "train", config)
-    picture_data(folder, config, splits, classes=start.classes)
-    result = _learn(prepared, config=config, folder=folder, progress=progress)
-    temperature = calibrate(start, splits["val"])
-    metrics = score(prepared, temperature=temperature, folder=folder)
-    metrics |= {"loss": result.loss, "epochs": result.epochs, "cut_short": result.cut_short}
-    if start.spread:
-        metrics["labels_spread"] = start.spread["spread"]
-    counts = {name: len(split.paths) for name, split in splits.items()}
-    card = _card(config, prepared, counts=counts)
-    card |= {"calibration": {"temperature": temperature}, "metrics": metrics}
-    card, seen = with_looks(card, _seen(config), learn_looks(start.net, splits))
-    saved = register(
-        workspace,
-        start.net,
-        name=config.model.name,
-        card=card,
-        readme=card_text(card),
-        seen=seen,
-    )
-    keep_weights(folder, start.net, saved)
-    if prepared.pruned is not None:
-        keep_left_out(prepared.pruned, folder)
-    noise = {"noise": prepared.noise_record} if prepared.noise_record else {}
-    return close_run(folder, config, card=saved, result=result, counts=counts, more=noise)
+    with open_run(workspace, "train", config) as folder:
+        picture_data(folder, config, splits, classes=start.classes)
+        result = _learn(prepared, config=config, folder=folder, progress=progress)
+        temperature = calibrate(start, splits["val"])
+        metrics = score(prepared, temperature=temperature, folder=folder)
+        metrics |= {"loss": result.loss, "epochs": result.epochs, "cut_short": result.cut_short}
+        if start.spread:
+            metrics["labels_spread"] = start.spread["spread"]
+        counts = {name: len(split.paths) for name, split in splits.items()}
+        card = _card(config, prepared, counts=counts)
+        card |= {"calibration": {"temperature": temperature}, "metrics": metrics}
+        card, seen = with_looks(card, _seen(config), learn_looks(start.net, splits))
+        saved = register(
+            workspace,
+            start.net,
+            name=config.model.name,
+            card=card,
+            readme=card_text(card),
+            seen=seen,
+        )
+        keep_weights(folder, start.net, saved)
+        if prepared.pruned is not None:
+            keep_left_out(prepared.pruned, folder)
+        noise = {"noise": prepared.noise_record} if prepared.noise_record else {}
+        return close_run(folder, config, card=saved, result=result, counts=counts, more=noise)
 
 
 def _learn(

@@ -70,25 +70,25 @@ def run(
     train = splits.images["train"]
     check_batch(len(train.rows), batch_size=config.train.batch_size, file=config.data.annotations)
     start = start_detector(config, workspace, classes=splits.classes)
-    folder = open_run(workspace, "train", config)
-    picture_splits(folder, config, splits)
-    result = _fit(start.net, splits, config=config, folder=folder, progress=progress)
-    chosen = _choose(start.net, splits, folder=folder)
-    metrics = _score(start.net, splits, folder=folder)
-    metrics |= {"loss": result.loss, "epochs": result.epochs, "cut_short": result.cut_short}
-    counts = {name: len(images.rows) for name, images in splits.images.items()}
-    card = _card(config, start, splits, counts=counts) | chosen | {"metrics": metrics}
-    saved = register(
-        workspace,
-        start.net,
-        name=config.model.name,
-        card=card,
-        readme=detector_text(card),
-        seen=_seen(splits),
-    )
-    keep_weights(folder, start.net, saved)
-    counts["problems"] = len(splits.problems)
-    return close_run(folder, config, card=saved, result=result, counts=counts)
+    with open_run(workspace, "train", config) as folder:
+        picture_splits(folder, config, splits)
+        result = _fit(start.net, splits, config=config, folder=folder, progress=progress)
+        chosen = _choose(start.net, splits, folder=folder)
+        metrics = _score(start.net, splits, folder=folder)
+        metrics |= {"loss": result.loss, "epochs": result.epochs, "cut_short": result.cut_short}
+        counts = {name: len(images.rows) for name, images in splits.images.items()}
+        card = _card(config, start, splits, counts=counts) | chosen | {"metrics": metrics}
+        saved = register(
+            workspace,
+            start.net,
+            name=config.model.name,
+            card=card,
+            readme=detector_text(card),
+            seen=_seen(splits),
+        )
+        keep_weights(folder, start.net, saved)
+        counts["problems"] = len(splits.problems)
+        return close_run(folder, config, card=saved, result=result, counts=counts)
 
 
 def start_detector(

@@ -59,33 +59,33 @@ def run_folds(config: NoduleConfig, workspace: Workspace, *, train_one: TrainOne
 
     settings = _annotated(config)
     data = annotated_scans(settings, scratch=Scratch.below(workspace.cache))
-    folder = open_run(workspace, "folds", config)
-    answers = [
-        _train_unless_done(folder / f"fold-{fold}.json", of_fold(config, fold), train_one)
-        for fold in settings.held_out
-    ]
-    write_truth(folder, data.scans)
-    atomic.write_text(
-        folder / PREDICTIONS, _joined(Path(answer["run"]) / PREDICTIONS for answer in answers)
-    )
-    scored = _score(folder, workspace)
-    answer = {
-        "run": str(folder),
-        "model": answers[0]["model"],
-        "models": [each["model"] for each in answers],
-        "metrics": {name: scored[name] for name in FIGURES},
-        "report": scored["report"],
-    }
-    counts = {
-        "folds": len(answers),
-        "scans": len(data.scans),
-        "nodules": sum(len(scan.nodules) for scan in data.scans),
-    }
-    record = {"command": "train", "state": "done", "settings": config.model_dump(mode="json")}
-    memory = {"predicted_peak_mb": None, "measured_peak_mb": round(peak_rss_mb(), 1)}
-    last = {"folds": answers, "froc": scored["run"], "failures": []}
-    write_run_record(folder, {**record, **answer, "counts": counts, **memory, **last})
-    return answer
+    with open_run(workspace, "folds", config) as folder:
+        answers = [
+            _train_unless_done(folder / f"fold-{fold}.json", of_fold(config, fold), train_one)
+            for fold in settings.held_out
+        ]
+        write_truth(folder, data.scans)
+        atomic.write_text(
+            folder / PREDICTIONS, _joined(Path(answer["run"]) / PREDICTIONS for answer in answers)
+        )
+        scored = _score(folder, workspace)
+        answer = {
+            "run": str(folder),
+            "model": answers[0]["model"],
+            "models": [each["model"] for each in answers],
+            "metrics": {name: scored[name] for name in FIGURES},
+            "report": scored["report"],
+        }
+        counts = {
+            "folds": len(answers),
+            "scans": len(data.scans),
+            "nodules": sum(len(scan.nodules) for scan in data.scans),
+        }
+        record = {"command": "train", "state": "done", "settings": config.model_dump(mode="json")}
+        memory = {"predicted_peak_mb": None, "measured_peak_mb": round(peak_rss_mb(), 1)}
+        last = {"folds": answers, "froc": scored["run"], "failures": []}
+        write_run_record(folder, {**record, **answer, "counts": counts, **memory, **last})
+        return answer
 
 
 def _score(folder: Path, workspace: Workspace) -> dict[str, Any]:

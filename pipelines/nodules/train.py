@@ -67,33 +67,33 @@ def _train_one(
     annotated, held_out = _annotated(config, workspace)
     batches, draws = nodule_batches(config, workspace, annotated=annotated)
     known = known_scans(config, workspace, held_out)
-    folder = open_run(workspace, "train", config)
-    detector, parents = build_detector(config, workspace)
-    result = fit(
-        NoduleObjective(detector),
-        batches,
-        settings=_fit_settings(config.train),
-        folder=folder,
-        progress=progress,
-        observers=observers_of(config, batches, draws, known=known),
-    )
-    detector.eval().to(result.device)
-    if held_out:
-        scratch = Scratch.below(workspace.cache)
-        search_held_out(detector, held_out, folder=folder, scratch=scratch)
-    fields = card_fields(config, detector, result, held_out=(folder, held_out))
-    fields |= {"parents": parents}
-    card = register(
-        workspace,
-        detector.cpu(),
-        name=config.model.name,
-        card=fields,
-        readme=card_text(fields),
-        seen=_seen(config, annotated),
-    )
-    crops = result.epochs * config.train.crops_per_epoch
-    counts = {"phantoms": config.data.phantoms, "scans": len(annotated), "crops": crops}
-    return close_run(folder, config, card=card, result=result, counts=counts)
+    with open_run(workspace, "train", config) as folder:
+        detector, parents = build_detector(config, workspace)
+        result = fit(
+            NoduleObjective(detector),
+            batches,
+            settings=_fit_settings(config.train),
+            folder=folder,
+            progress=progress,
+            observers=observers_of(config, batches, draws, known=known),
+        )
+        detector.eval().to(result.device)
+        if held_out:
+            scratch = Scratch.below(workspace.cache)
+            search_held_out(detector, held_out, folder=folder, scratch=scratch)
+        fields = card_fields(config, detector, result, held_out=(folder, held_out))
+        fields |= {"parents": parents}
+        card = register(
+            workspace,
+            detector.cpu(),
+            name=config.model.name,
+            card=fields,
+            readme=card_text(fields),
+            seen=_seen(config, annotated),
+        )
+        crops = result.epochs * config.train.crops_per_epoch
+        counts = {"phantoms": config.data.phantoms, "scans": len(annotated), "crops": crops}
+        return close_run(folder, config, card=card, result=result, counts=counts)
 
 
 def _seen(config: NoduleConfig, annotated: Sequence[AnnotatedScan]) -> Seen:

@@ -64,19 +64,19 @@ def run(
 
     next(version_folder(workspace.models, config.model.name))
     prepared = _prepare(config, workspace)
-    folder = open_run(workspace, "pretrain", config)
-    result, watch = _fit(prepared, config=config, folder=folder, progress=progress)
-    _check_collapse(watch, folder, config)
-    backbone = prepared.start.net
-    paid = write_payoff(config, workspace, backbone, labelled=prepared.labelled, folder=folder)
-    card = backbone_card(config, result, watch=watch, payoff=paid)
-    card |= {"architecture": prepared.start.architecture, "parents": prepared.start.parents}
-    card["training"]["data_sha256"] = images_sha256(prepared.images, prepared.paths)
-    card["metrics"]["loader_wait_share"] = _waited(prepared.loader, result)
-    readme = backbone_text(config, card)
-    saved = register(workspace, backbone, name=config.model.name, card=card, readme=readme)
-    counts = {"images": len(prepared.paths), "labelled": len(prepared.labelled)}
-    return close_run(folder, config, card=saved, result=result, counts=counts)
+    with open_run(workspace, "pretrain", config) as folder:
+        result, watch = _fit(prepared, config=config, folder=folder, progress=progress)
+        _check_collapse(watch, folder, config)
+        backbone = prepared.start.net
+        paid = write_payoff(config, workspace, backbone, labelled=prepared.labelled, folder=folder)
+        card = backbone_card(config, result, watch=watch, payoff=paid)
+        card |= {"architecture": prepared.start.architecture, "parents": prepared.start.parents}
+        card["training"]["data_sha256"] = images_sha256(prepared.images, prepared.paths)
+        card["metrics"]["loader_wait_share"] = _waited(prepared.loader, result)
+        readme = backbone_text(config, card)
+        saved = register(workspace, backbone, name=config.model.name, card=card, readme=readme)
+        counts = {"images": len(prepared.paths), "labelled": len(prepared.labelled)}
+        return close_run(folder, config, card=saved, result=result, counts=counts)
 
 
 def _prepare(config: PretrainConfig, workspace: Workspace) -> Prepared:

@@ -52,32 +52,32 @@ def run(
     scans = find_usable_scans(
         config.data.root, least_mm=least_mm, scratch=Scratch.below(workspace.cache)
     )
-    folder = open_run(workspace, "pretrain", config)
-    write_cases(folder, scans)
-    pairs = _pairs(config, scans)
-    figures = Figures(
-        alarm_from_step=max(ALARM_STEPS, _warmup_steps(config)),
-        views=2 * config.train.batch_size * config.train.devices,
-    )
-    left_out = {"batch_size", "patches_per_epoch", "workers", "progressive"}
-    result = fit(
-        objective,
-        _batches(config, pairs),
-        settings=FitSettings(**config.train.model_dump(exclude=left_out)),
-        folder=folder,
-        progress=progress,
-        observers=[figures, Pictures(objective, _pictured(pairs))],
-    )
-    card = _card(config, result, figures=figures, scans=scans)
-    readme = _readme(config, result, scans=scans, collapsed=figures.has_collapsed)
-    encoder = objective.net.get_submodule("backbone")
-    saved = register(workspace, encoder, name=config.model.name, card=card, readme=readme)
-    counts = {
-        "scans": len(scans.cases),
-        "left_out": len(scans.unused),
-        "patches": result.epochs * config.train.patches_per_epoch,
-    }
-    return close_run(folder, config, card=saved, result=result, counts=counts)
+    with open_run(workspace, "pretrain", config) as folder:
+        write_cases(folder, scans)
+        pairs = _pairs(config, scans)
+        figures = Figures(
+            alarm_from_step=max(ALARM_STEPS, _warmup_steps(config)),
+            views=2 * config.train.batch_size * config.train.devices,
+        )
+        left_out = {"batch_size", "patches_per_epoch", "workers", "progressive"}
+        result = fit(
+            objective,
+            _batches(config, pairs),
+            settings=FitSettings(**config.train.model_dump(exclude=left_out)),
+            folder=folder,
+            progress=progress,
+            observers=[figures, Pictures(objective, _pictured(pairs))],
+        )
+        card = _card(config, result, figures=figures, scans=scans)
+        readme = _readme(config, result, scans=scans, collapsed=figures.has_collapsed)
+        encoder = objective.net.get_submodule("backbone")
+        saved = register(workspace, encoder, name=config.model.name, card=card, readme=readme)
+        counts = {
+            "scans": len(scans.cases),
+            "left_out": len(scans.unused),
+            "patches": result.epochs * config.train.patches_per_epoch,
+        }
+        return close_run(folder, config, card=saved, result=result, counts=counts)
 
 
 def _warmup_steps(config: VolumePretrainConfig) -> int:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +14,7 @@ from pydantic import BaseModel
 from medvit import atomic
 from medvit.workspace import Workspace
 from pipelines.config import write_config
+from pipelines.one_at_a_time import holding
 from pipelines.run_record import RUN_FILE, environment, write_run_record
 from pipelines.scanning.memory import peak_rss_mb
 
@@ -27,25 +29,50 @@ if TYPE_CHECKING:
 
 CONFIG_FILE = "config.yaml"
 IDENTITY_FILE = "config.json"
+LOCK_FILE = ".lock"
+TASKS = {
+    "train": "training",
+    "folds": "training of folds",
+    "pretrain": "pretraining",
+    "retrain": "retraining",
+}
+TWICE = "wait for it; for a second one beside it change a setting, such as train.seed"
 
 
-def open_run(workspace: Workspace, command: str, config: BaseModel) -> Path:
-    """Return the folder to train in.
+@contextmanager
+def open_run(workspace: Workspace, command: str, config: BaseModel) -> Iterator[Path]:
+    """Give the folder to train in, which no other process trains in meanwhile.
 
     The newest run that has the same resolved config and never ended goes on, whatever ran
     since.
+
+    Args:
+        command: A key of `TASKS`; runs are kept by it.
+
+    Raises:
+        InputError: If another process is at work in it; names that process.
     """
     text = json.dumps(config.model_dump(mode="json"), sort_keys=True)
+    folder = _unfinished(workspace, command, text)
+    if folder is None:
+        folder = workspace.new_run(command)
+        atomic.write_text(folder / IDENTITY_FILE, text)
+        write_config(folder / CONFIG_FILE, config)
+    with (
+        (folder / LOCK_FILE).open("a+", encoding="ascii") as stream,
+        holding(stream, task=TASKS[command], place=f"at work in {folder}", hint=TWICE),
+    ):
+        workspace.take_up(folder)
+        yield folder
+
+
+def _unfinished(workspace: Workspace, command: str, text: str) -> Path | None:
     for past in workspace.past_runs(command):
         identity = past / IDENTITY_FILE
         is_same = identity.is_file() and identity.read_text(encoding="utf-8") == text
         if is_same and not (past / RUN_FILE).exists():
-            workspace.take_up(past)
             return past
-    folder = workspace.new_run(command)
-    atomic.write_text(folder / IDENTITY_FILE, text)
-    write_config(folder / CONFIG_FILE, config)
-    return folder
+    return None
 
 
 def images_sha256(images: Iterable[NDArray[np.uint8]], paths: Iterable[str]) -> str:
