@@ -13,8 +13,9 @@ def depthwise_conv(x: Tensor, weight: Tensor, *, stride: int, padding: int) -> T
     """Return each channel of `x` (n, c, h, w) filtered by its own kernel of `weight` (c, 1, k, k).
 
     In bfloat16 with the channels innermost a CPU takes five to seven times as long for the gradient
-    of a kernel of 5x5 as in float32 (torch 2.13), most of the step of a network made of these.
-    Under autocast on a CPU that gradient alone is therefore computed in float32.
+    of a kernel of 5x5 as in float32 (torch 2.13), and four to fifty times for that of the input of
+    any kernel with a stride: most of the step of a network made of these. Under autocast on a CPU
+    those gradients are therefore computed in float32.
     """
     if torch.is_grad_enabled() and x.device.type == "cpu" and torch.is_autocast_enabled("cpu"):
         out: Tensor = _DepthwiseOnCpu.apply(x, weight, stride, padding)  # type: ignore[no-untyped-call]
@@ -34,7 +35,8 @@ class _DepthwiseOnCpu(torch.autograd.Function):
         x, weight = ctx.saved_tensors
         slope, by_x, by_weight = slopes[0], None, None
         if ctx.needs_input_grad[0]:
-            by_x = _slope(ctx, slope, x.to(slope.dtype), weight.to(slope.dtype), of=0).to(x.dtype)
+            kind = slope.dtype if ctx.stride == 1 else torch.float32
+            by_x = _slope(ctx, slope.to(kind), x.to(kind), weight.to(kind), of=0).to(x.dtype)
         if ctx.needs_input_grad[1]:
             by_weight = _slope(ctx, slope.float(), x.float(), weight.float(), of=1)
         return by_x, by_weight, None, None
