@@ -1,12 +1,14 @@
-"""Boxes of NEU-DET on group-disjoint folds: our detector beside RT-DETR of the transformers zoo.
+r"""Boxes of NEU-DET on group-disjoint folds: our detector beside RT-DETR of the transformers zoo.
 
-Both start from random weights, see the same images, views and size, and train for the same
-time: RT-DETR, of about as many parameters, gets the seconds that our run took. One fold is for
-test, the next one for our thresholds, the others are learnt from. Rows are kept as they are
-done, so that a benchmark that was stopped goes on.
+Both see the same images, views and size, and train for the same time: RT-DETR, of about as many
+parameters and from random weights, gets the seconds that our run took; ours starts from
+`--weights`. One fold is for test, the next one for our thresholds, the others are learnt from.
+Rows are kept as they are done, so that a benchmark that was stopped goes on.
 
     python benchmarks/boxes.py                           # five folds, three seeds
     python benchmarks/boxes.py --weights 'medvit-workspace/models/neu-simclr-fold{fold}/1'
+    python benchmarks/boxes.py --backbone efficientnet_lite0 --weights steel-defects \
+        --backbone-lr 0.3 --seeds 0 --no-rival
     python benchmarks/boxes.py --folds 0 --seeds 0 --epochs 1 --images 48   # a try
 """
 
@@ -21,6 +23,7 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -280,43 +283,60 @@ def scored(rival: Rival, splits: BoxSplits, ours: Row, *, epochs: float) -> Row:
     )
 
 
-def claims_of(rows: Sequence[Row]) -> list[Claim]:
-    """Return mean and spread over folds and seeds, and the mean of each class."""
+def claims_of(series: dict[str, Any]) -> list[Claim]:
+    """Return of one backbone mean and spread over folds and seeds, and the mean of each class."""
+    rows = [Row(**row) for row in series["rows"]]
     value, rival = ([row.map50 for row in rows if row.who == who] for who in ("medvit", "RT-DETR"))
     ours = [row for row in rows if row.who == "medvit"]
     folds, seeds = (sorted({getattr(row, key) for row in ours}) for key in ("fold", "seed"))
     name_of_rival = _rival_name(rows)
-    name = f"NEU-DET mAP50, groups apart, {ours[0].epochs:g} epochs, folds {folds}, seeds {seeds}"
-    spread = float(np.std(value))
+    name = f"NEU-DET mAP50, {series['name']}, groups apart, folds {folds}, seeds {seeds}"
+    backbone, spread = series["name"].split(",")[0], float(np.std(value))
     other = round(float(np.mean(rival)), 4) if rival else None
     return [
         Claim(name, round(float(np.mean(value)), 4), "mAP50", name_of_rival, other, TARGET),
         Claim(
-            "its spread over folds and seeds",
+            f"{backbone}: spread over folds and seeds",
             round(spread, 4),
             "mAP50",
             name_of_rival,
-            round(float(np.std(rival)), 4) if rival else None,
+            round(float(np.std(rival)), 4) if len(rival) > 1 else None,
             None,
             larger_is_better=False,
         ),
-        *(_class_claim(rows, label) for label in rows[0].per_class),
+        *(_class_claim(rows, label, of=backbone) for label in rows[0].per_class),
     ]
 
 
-def _class_claim(rows: Sequence[Row], label: str) -> Claim:
+def _class_claim(rows: Sequence[Row], label: str, *, of: str) -> Claim:
     value, rival = (
         [row.per_class[label] or 0.0 for row in rows if row.who == who]
         for who in ("medvit", "RT-DETR")
     )
     other = round(float(np.mean(rival)), 4) if rival else None
     mean = round(float(np.mean(value)), 4)
-    return Claim(f"AP50 of {label}", mean, "AP50", _rival_name(rows), other, None)
+    return Claim(f"{of}: AP50 of {label}", mean, "AP50", _rival_name(rows), other, None)
 
 
 def _rival_name(rows: Sequence[Row]) -> str:
     folds = sorted({row.fold for row in rows if row.who == "RT-DETR"})
     return f"{RIVAL}, folds {folds}" if folds else RIVAL
+
+
+def all_series(name: str, given: argparse.Namespace, book: Book) -> dict[str, Any]:
+    """Return what is on file of every backbone, this one's rows renewed."""
+    file = RESULTS / "boxes.json"
+    known = json.loads(file.read_text(encoding="utf-8"))["series"] if file.is_file() else {}
+    weights = "no weights" if given.weights == "none" else Path(given.weights).parts[0]
+    if "{fold}" in given.weights:
+        weights = "weights pretrained without the fold"
+    return known | {
+        name: {
+            "name": f"{given.backbone}, {weights}, {given.epochs} epochs",
+            "backbone_lr": given.backbone_lr,
+            "rows": [asdict(row) for row in book.rows],
+        }
+    }
 
 
 def arguments(words: Sequence[str] | None) -> argparse.Namespace:
@@ -364,11 +384,12 @@ def main(words: Sequence[str] | None = None) -> None:
                         ours,
                     )
                 )
-    rows = [asdict(row) for row in book.rows]
     if given.images < 1000:
         print(f"a try on few images: nothing is written to {RESULTS.name}/")
         return
-    write_claims("boxes", claims_of(book.rows), settings=name, rows=rows)
+    series = all_series(name, given, book)
+    claims = [claim for each in series.values() for claim in claims_of(each)]
+    write_claims("boxes", claims, series=series)
 
 
 if __name__ == "__main__":
