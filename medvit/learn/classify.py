@@ -183,6 +183,34 @@ def predict_logits(net: nn.Module, images: NDArray[np.uint8], *, batch_size: int
     return torch.cat(parts)
 
 
+class FeatureReader:
+    """What a classifier whose backbone no longer learns makes of images; a set is read once.
+
+    Args:
+        net: Its head may be replaced meanwhile; logits are of the one that it has by then.
+    """
+
+    def __init__(self, net: DefectClassifier) -> None:
+        self.net = net
+        self._known: dict[int, tuple[NDArray[np.uint8], Tensor]] = {}
+
+    def features(self, images: NDArray[np.uint8]) -> Tensor:
+        """Return what the head reads, (n, d), of images (n, h, w) or (n, h, w, 3)."""
+        known = self._known.get(id(images))
+        if known is None:
+            # The images are kept too, or another array could come to their place in memory.
+            known = self._known[id(images)] = images, predict_features(self.net, images)
+        return known[1]
+
+    @torch.no_grad()
+    def logits(self, images: NDArray[np.uint8]) -> Tensor:
+        """Return logits (n, k) of images (n, h, w) or (n, h, w, 3), in evaluation mode and fp32."""
+        self.net.eval()
+        device = next(self.net.parameters()).device
+        found: Tensor = self.net.head(self.features(images).to(device))
+        return found.float().cpu()
+
+
 def fit_temperature(logits: Tensor, labels: Tensor) -> float:
     """Return the temperature that minimises the loss of held-out logits / temperature.
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from medvit.data.labelled import LabelledImages
+    from medvit.learn.classify import FeatureReader
     from medvit.models.card import ModelCard
     from medvit.models.heads.classify import DefectClassifier
     from medvit.registry.lineage import Seen
@@ -18,12 +19,11 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 
-def learn_looks(net: DefectClassifier, splits: Mapping[str, LabelledImages]) -> KnownLooks | None:
+def learn_looks(reader: FeatureReader, splits: Mapping[str, LabelledImages]) -> KnownLooks | None:
     """Return what training images look like to a network, and the limit by those of split val.
 
     None, with a warning, where val has too few images to set a limit.
     """
-    from medvit.learn.classify import predict_features
     from medvit.trust.ood import LEAST_HELD_OUT, KnownLooks
 
     train, val = splits["train"], splits["val"]
@@ -34,9 +34,9 @@ def learn_looks(net: DefectClassifier, splits: Mapping[str, LabelledImages]) -> 
             LEAST_HELD_OUT,
         )
         return None
-    learnt = predict_features(net, train.images).double().numpy()
-    held_out = predict_features(net, val.images).double().numpy()
-    columns = net.backbone.surface_channels
+    learnt = reader.features(train.images).double().numpy()
+    held_out = reader.features(val.images).double().numpy()
+    columns = reader.net.backbone.surface_channels
     return KnownLooks.of(learnt, train.labels.numpy(), held_out, columns)
 
 

@@ -15,16 +15,17 @@ if TYPE_CHECKING:
     from torch import Tensor, dtype
 
     from medvit.data.labelled import LabelledImages
+    from medvit.learn.classify import FeatureReader
 
 
-def calibrate(start: Start, val: LabelledImages) -> float:
+def calibrate(start: Start, val: LabelledImages, *, reader: FeatureReader) -> float:
     """Return the temperature; that of the parent, or 1, where val does not show all classes."""
-    from medvit.learn.classify import fit_temperature, predict_logits
+    from medvit.learn.classify import fit_temperature
 
     shown = len(val.labels.unique())  # type: ignore[no-untyped-call]
     if not val.paths or (start.old_classes and shown < len(start.classes)):
         return start.temperature
-    return fit_temperature(predict_logits(start.net, val.images), val.targets)
+    return fit_temperature(reader.logits(val.images), val.targets)
 
 
 def _kind(split: LabelledImages, logits: Tensor) -> dtype:
@@ -42,11 +43,12 @@ def _curves(logits: Tensor, test: LabelledImages, *, classes: Sequence[str]) -> 
     return curves_for_card("test", dict(zip(classes, curves, strict=True)))
 
 
-def score(prepared: Prepared, *, temperature: float, folder: Path) -> dict[str, Any]:
+def score(
+    prepared: Prepared, *, reader: FeatureReader, temperature: float, folder: Path
+) -> dict[str, Any]:
     """Return figures on images that neither training nor calibration saw."""
     from torch.nn import functional as F  # noqa: N812
 
-    from medvit.learn.classify import predict_logits
     from medvit.metrics.calibration import expected_calibration_error
     from medvit.metrics.class_groups import by_frequency
     from medvit.metrics.classification import score_classification
@@ -57,7 +59,7 @@ def score(prepared: Prepared, *, temperature: float, folder: Path) -> dict[str, 
     split = prepared.splits[held_out]
     if not split.paths:
         return {"n": 0}
-    logits: Tensor = predict_logits(start.net, split.images) / temperature
+    logits: Tensor = reader.logits(split.images) / temperature
     picture_answers(folder, split, logits, classes=start.classes, name=held_out)
     if not test.paths:
         return {"n": 0}

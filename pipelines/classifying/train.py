@@ -24,6 +24,7 @@ from pipelines.training.config import find_manifest
 from pipelines.training.run import close_run, images_sha256, open_run, register
 
 if TYPE_CHECKING:
+    from medvit.learn.classify import FeatureReader
     from medvit.learn.fit import FitResult, Progress
     from medvit.registry.lineage import Seen
 
@@ -46,16 +47,16 @@ def run(
     start, splits = prepared.start, prepared.splits
     with open_run(workspace, "train", config) as folder:
         picture_data(folder, config, splits, classes=start.classes)
-        result = _learn(prepared, config=config, folder=folder, progress=progress)
-        temperature = calibrate(start, splits["val"])
-        metrics = score(prepared, temperature=temperature, folder=folder)
+        result, reader = _learn(prepared, config=config, folder=folder, progress=progress)
+        temperature = calibrate(start, splits["val"], reader=reader)
+        metrics = score(prepared, reader=reader, temperature=temperature, folder=folder)
         metrics |= {"loss": result.loss, "epochs": result.epochs, "cut_short": result.cut_short}
         if start.spread:
             metrics["labels_spread"] = start.spread["spread"]
         counts = {name: len(split.paths) for name, split in splits.items()}
         card = _card(config, prepared, counts=counts)
         card |= {"calibration": {"temperature": temperature}, "metrics": metrics}
-        card, seen = with_looks(card, _seen(config), learn_looks(start.net, splits))
+        card, seen = with_looks(card, _seen(config), learn_looks(reader, splits))
         saved = register(
             workspace,
             start.net,
@@ -73,33 +74,34 @@ def run(
 
 def _learn(
     prepared: Prepared, *, config: ClassifyConfig, folder: Path, progress: Progress | None
-) -> FitResult:
+) -> tuple[FitResult, FeatureReader]:
     """Train what is to be trained, or compute what is to be computed."""
+    from medvit.learn.classify import FeatureReader
     from medvit.learn.fit import FitResult
 
     if prepared.tuned.trains:
-        return fit_classifier(prepared, config=config, folder=folder, progress=progress)
+        result = fit_classifier(prepared, config=config, folder=folder, progress=progress)
+        return result, FeatureReader(prepared.start.net)
     from torch.nn import functional as F  # noqa: N812
 
-    from medvit.learn.classify import predict_logits
     from medvit.learn.validation import held_out_figures
     from medvit.report.training_pictures import write_results
 
     started = time.monotonic()
+    reader = FeatureReader(prepared.start.net)
     start, train, val = prepared.start, prepared.splits["train"], prepared.splits["val"]
     if prepared.unlabelled is not None:
-        compute_spread_head(start, train, prepared.unlabelled)
+        compute_spread_head(start, train, prepared.unlabelled, reader=reader)
     elif not start.old_classes:
-        compute_head(start, config, prepared.splits)
-    loss = float(F.cross_entropy(predict_logits(start.net, train.images), train.labels))
+        compute_head(start, config, prepared.splits, reader=reader)
+    loss = float(F.cross_entropy(reader.logits(train.images), train.labels))
     row = {"epoch": 0.0, "train/loss": loss}
     if val.paths:
-        row |= held_out_figures(predict_logits(start.net, val.images), val.labels)
+        row |= held_out_figures(reader.logits(val.images), val.labels)
     write_results(folder, [row])
     device = next(start.net.parameters()).device.type
-    return FitResult(
-        0, cut_short=False, loss=loss, seconds=time.monotonic() - started, device=device
-    )
+    seconds = time.monotonic() - started
+    return FitResult(0, cut_short=False, loss=loss, seconds=seconds, device=device), reader
 
 
 def _seen(config: ClassifyConfig) -> Seen:

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from medvit.data.labelled import LabelledImages
+    from medvit.learn.classify import FeatureReader
     from medvit.learn.tuning.tuned import Tuned
     from medvit.models.heads.kernel import KernelHead
 
@@ -51,13 +52,13 @@ def is_spread(config: ClassifyConfig) -> bool:
     return config.tuning.method == "prototype" and config.tuning.prototype == "spread"
 
 
-def compute_spread_head(start: Start, train: LabelledImages, unlabelled: NDArray[np.uint8]) -> None:
+def compute_spread_head(
+    start: Start, train: LabelledImages, unlabelled: NDArray[np.uint8], *, reader: FeatureReader
+) -> None:
     """Give the classifier a linear head of given and spread labels, and count them."""
-    from medvit.learn.classify import predict_features
     from medvit.learn.tuning.spread import spread_head
 
-    features = predict_features(start.net, train.images)
-    others = predict_features(start.net, unlabelled)
+    features, others = reader.features(train.images), reader.features(unlabelled)
     head, found = spread_head(features, train.labels, others, names=start.classes)
     start.net.head = head
     start.arguments["head"] = {"kind": "linear"}
@@ -72,20 +73,23 @@ def compute_spread_head(start: Start, train: LabelledImages, unlabelled: NDArray
     start.spread = {"given": len(features), "spread": len(others), "by_class": by_class}
 
 
-def compute_head(start: Start, config: ClassifyConfig, splits: dict[str, LabelledImages]) -> float:
-    """Give the classifier a head of prototypes, and return its loss on the support.
+def compute_head(
+    start: Start,
+    config: ClassifyConfig,
+    splits: dict[str, LabelledImages],
+    *,
+    reader: FeatureReader,
+) -> None:
+    """Give the classifier a head of prototypes.
 
     Raises:
         ConfigError: If a class has no training image.
     """
-    from torch.nn import functional as F  # noqa: N812
-
-    from medvit.learn.classify import predict_features
     from medvit.learn.tuning.cache import cache_head, choose_cache
     from medvit.learn.tuning.prototype import cosine_head, tied_covariance_head
 
     train, val = splits["train"], splits["val"]
-    features = predict_features(start.net, train.images)
+    features = reader.features(train.images)
     given: dict[str, Any] = {"names": start.classes}
     kind = config.tuning.prototype
     if kind == "kernel":
@@ -99,11 +103,10 @@ def compute_head(start: Start, config: ClassifyConfig, splits: dict[str, Labelle
         plan = {"kind": "cosine"}
     if kind == "cache":
         head = cache_head(start.net.head, features, train.labels, **given)
-        choose_cache(head, predict_features(start.net, val.images), val.labels)
+        choose_cache(head, reader.features(val.images), val.labels)
         start.net.head = head
         plan = {"kind": "cache", "keys": len(features), "base": plan}
     start.arguments["head"] = plan
-    return float(F.cross_entropy(start.net.head(features), train.labels).detach())
 
 
 def _kernel_head(features: Tensor, labels: Tensor, *, names: Sequence[str]) -> KernelHead:

@@ -131,6 +131,7 @@ def _register(
     workspace: Workspace,
     told: tuple[Plan, dict[str, Any]],
 ) -> ModelCard:
+    from medvit.learn.classify import FeatureReader
     from pipelines.training.run import register
 
     plan, metrics = told
@@ -147,7 +148,7 @@ def _register(
         "parents": (card.reference,),
     }
     splits = {"train": lessons.train, "val": lessons.val}
-    looks = learn_looks(learnt.net, splits)
+    looks = learn_looks(FeatureReader(learnt.net), splits)
     if looks is None and not learnt.epochs:
         looks = grown_looks(assignment.champion.folder, card, learnt.net, lessons.train)
     fields, seen = with_looks(fields, learnt_from(version), looks)

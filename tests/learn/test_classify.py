@@ -9,7 +9,8 @@ import pytest
 import torch
 from torch import nn
 
-from medvit.learn.classify import ClassifyObjective, fit_temperature, predict_logits
+from medvit.learn.classify import ClassifyObjective, FeatureReader, fit_temperature, predict_logits
+from medvit.models.builders import defect_classifier
 
 
 def honest_logits(n: int) -> tuple[torch.Tensor, torch.Tensor]:
@@ -41,6 +42,21 @@ def test_prediction_does_not_depend_on_the_batch_size() -> None:
 def test_predicting_nothing_is_refused() -> None:
     with pytest.raises(ValueError, match="got 0"):
         predict_logits(nn.Linear(1, 1), np.empty((0, 4, 4), dtype=np.uint8))
+
+
+def test_a_reader_reads_images_once_and_follows_the_head() -> None:
+    torch.manual_seed(0)
+    net = defect_classifier(backbone="vit_tiny_stem", classes=3).eval()
+    images = np.random.default_rng(0).integers(0, 255, (3, 32, 32), dtype=np.uint8)
+    passes = list[int]()
+    net.backbone.register_forward_hook(lambda _net, x, _y: passes.append(len(x[0])))
+    reader = FeatureReader(net)
+    torch.testing.assert_close(reader.logits(images), net.head(reader.features(images)))
+    net.head = nn.Linear(net.backbone.out_channels, 2)
+    found = reader.logits(images)
+    assert passes == [3]
+    torch.testing.assert_close(found, predict_logits(net, images))
+    assert reader.features(images[:2].copy()).shape == (2, net.backbone.out_channels)
 
 
 def test_the_objective_is_the_loss_of_the_net() -> None:

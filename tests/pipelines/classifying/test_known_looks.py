@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from medvit.data.labelled import LabelledImages
+from medvit.learn.classify import FeatureReader
 from medvit.models.builders import defect_classifier
 from medvit.models.card import LOOKS_FILE
 from medvit.registry.integrity import verify
@@ -46,7 +47,8 @@ CARD = {
 
 def test_what_a_model_knows_lies_beside_its_weights_and_is_verified(tmp_path: Path) -> None:
     net = drawn()
-    looks = learn_looks(net, {"train": labelled(30, seed=0), "val": labelled(24, seed=1)})
+    splits = {"train": labelled(30, seed=0), "val": labelled(24, seed=1)}
+    looks = learn_looks(FeatureReader(net), splits)
     assert looks is not None
     card, seen = with_looks(CARD, Seen(), looks)
     saved = save_version(tmp_path, net, name="net", card=card, readme="", seen=seen)
@@ -69,7 +71,7 @@ def test_what_a_model_knows_lies_beside_its_weights_and_is_verified(tmp_path: Pa
 def test_too_few_held_out_images_are_said(caplog: pytest.LogCaptureFixture) -> None:
     few = {"train": labelled(9, seed=0), "val": labelled(19, seed=1)}
     with caplog.at_level(logging.WARNING):
-        assert learn_looks(drawn(), few) is None
+        assert learn_looks(FeatureReader(drawn()), few) is None
     assert "split val has 19 images; with 20" in caplog.text
     card, seen = with_looks(CARD, Seen(), None)
     assert "ood" not in card
