@@ -1,1 +1,4 @@
-"""Boxes on images and the files they are kept in: COCO JSON and VOC XML."""
+"""True and predicted boxes to score, from COCO JSON and VOC XML: what is not exact is refused.
+
+Labels to learn from are read by `medvit.data.labels`, which names what is wrong and goes on.
+"""
