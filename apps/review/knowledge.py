@@ -13,7 +13,7 @@ SIGNAL_WORDS = {
     "suspect_label": "Label in doubt",
     "ood": "Unlike the training data",
     "drift": "Drift",
-    "priority": "Priority",
+    "priority": "Useful to decide",
     "disagreement": "Readers disagree",
 }
 

@@ -66,7 +66,9 @@ QUEUES: Mapping[Queue, QueueText] = {
         "A case comes in by an alarm of drift.",
     ),
     "priority": QueueText(
-        "Urgent", "Marked to be read first.", "A case comes in when somebody marks it."
+        "Most useful next",
+        "Few decisions teach a model most in this order: hard cases, each unlike the ones before.",
+        "The best 500 cases of a scan come in, and what a program puts there.",
     ),
 }
 

@@ -99,5 +99,5 @@ def test_a_scan_is_started_and_watched_and_its_cases_are_in_the_worklist(
     jobs.get_by_role("cell", name="done", exact=False).wait_for(timeout=120_000)
     (job,) = list_jobs(workspace)
     assert (job.by, job.state) == ("Ada", "done")
-    page.goto(f"{app.url}/worklist")
+    page.goto(app.url)
     page.locator(".mv-line", has_text="part2.png").wait_for()
