@@ -14,6 +14,9 @@ from medvit.store.rows import CaseRow, DecisionRow, FindingRow, State
 WHOLE_CASE = ""
 """Target of a decision about the case as a whole."""
 
+LEAST_TOLD, MOST_TOLD = 0.0005, 0.9995
+"""Beyond them a probability would round to 0 or 100 %."""
+
 
 @dataclass(frozen=True, slots=True)
 class Item:
@@ -121,10 +124,17 @@ def _what(row: DecisionRow) -> str:
     return f"{row.action} {row.label}, {where}" if row.label else f"{row.action} to {where}"
 
 
+def percent(probability: float) -> str:
+    """Return a probability for readers; no model is certain, so none is 0 or 100. As in dom.js."""
+    if probability >= MOST_TOLD:
+        return "> 99.9 %"
+    return "< 0.1 %" if probability < LEAST_TOLD else f"{100 * probability:.1f} %"
+
+
 def _finding_item(row: FindingRow, number: int, depth: int | None) -> Item:
     found = row.current
     where, facts = _image_place(found) if found.kind == "image" else _ct_place(found, depth)
-    probability = f"{100 * found.probability:.1f} %"
+    probability = percent(found.probability)
     return Item(
         target=found.finding_id,
         number=number,
@@ -144,7 +154,7 @@ def _case_item(case: CaseRow) -> Item:
     whole = "Whole image" if case.kind == "image" else "Whole scan"
     facts = [("Decision", "about the case as a whole")]
     if case.probability is not None:
-        facts.append(("Probability", f"{100 * case.probability:.1f} %"))
+        facts.append(("Probability", percent(case.probability)))
     return Item(
         target=WHOLE_CASE,
         number=0,

@@ -16,8 +16,12 @@ function stateBadge(state) {
   return badge;
 }
 
+// No model is certain: what would round to 0 or 100 is told as beyond the last digit. As in items.py.
 function percent(probability) {
-  return probability === null || probability === undefined ? "" : `${(100 * probability).toFixed(1)} %`;
+  if (probability === null || probability === undefined) return "";
+  if (probability >= 0.9995) return "> 99.9 %";
+  if (probability < 0.0005) return "< 0.1 %";
+  return `${(100 * probability).toFixed(1)} %`;
 }
 
 function localTime(iso) {

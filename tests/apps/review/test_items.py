@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from apps.review.items import WHOLE_CASE, box_data, circles_of, history_of, items_of
+import pytest
+
+from apps.review.items import WHOLE_CASE, box_data, circles_of, history_of, items_of, percent
 from medvit.io.readers import open_volume
 from medvit.store.rows import Decision
 from tests.apps.review.conftest import CT_ID, IMAGE_ID, Practice
@@ -61,3 +63,19 @@ def test_the_history_of_a_finding_is_its_own_newest_first(practice: Practice) ->
     history = history_of(practice.store.list_decisions(CT_ID), first)
     assert [entry["what"] for entry in history] == ["relabel to vessel", "accept"]
     assert history[0]["note"] == "see prior"
+
+
+@pytest.mark.parametrize(
+    ("probability", "told"),
+    [
+        (1.0, "> 99.9 %"),
+        (0.9995, "> 99.9 %"),
+        (0.99949, "99.9 %"),
+        (0.93, "93.0 %"),
+        (0.0005, "0.1 %"),
+        (0.0004, "< 0.1 %"),
+        (0.0, "< 0.1 %"),
+    ],
+)
+def test_no_model_is_certain(probability: float, told: str) -> None:
+    assert percent(probability) == told
