@@ -16,7 +16,7 @@ from medvit.io.case import Case
 from medvit.io.readers import open_volume
 from medvit.store.store import Store
 from medvit.workspace import Workspace
-from tests.apps.review.conftest import CT_ID, OTHER_CT_ID, App, chest, ct_result
+from tests.apps.review.conftest import CT_ID, OTHER_CT_ID, WAIT_MS, App, chest, ct_result
 from tests.make.dicom import CtSeries, write_series
 from tests.make.nifti import write_nifti
 
@@ -280,7 +280,7 @@ def test_another_scan_of_the_patient_scrolls_along_by_mm(desk: Page, workspace: 
 
 def test_one_finger_scrolls_and_two_zoom(browser: Browser, app: App) -> None:
     context = browser.new_context(viewport={"width": 1024, "height": 768}, has_touch=True)
-    context.set_default_timeout(45_000)
+    context.set_default_timeout(WAIT_MS)
     tablet = context.new_page()
     show(tablet, app, CT_ID)
     wait_for_slices(tablet, 9, 31, 15)

@@ -13,7 +13,7 @@ import pytest
 from medvit.io.case import Case
 from medvit.store.store import Store
 from medvit.workspace import Workspace
-from tests.apps.review.conftest import CT_ID, IMAGE_ID, LOST_ID, App, image_result
+from tests.apps.review.conftest import CT_ID, IMAGE_ID, LOST_ID, WAIT_MS, App, image_result
 from tests.apps.review.test_browser import open_case, sign_in, wait_for_card
 from tests.make.models import CLASSES
 from tests.make.raster import write_image
@@ -189,7 +189,7 @@ def test_all_keys_are_listed_and_the_list_is_left_by_escape(page: Page, app: App
 @pytest.fixture(params=["dark", "light"])
 def themed(request: pytest.FixtureRequest, browser: Browser) -> Iterator[Page]:
     context = browser.new_context(viewport={"width": 1024, "height": 768})
-    context.set_default_timeout(45_000)
+    context.set_default_timeout(WAIT_MS)
     tab = context.new_page()
     tab.add_init_script(f"localStorage.setItem('medvit.theme', '{request.param}')")
     tab.add_init_script("localStorage.setItem('medvit.reader', 'Dr Lee')")

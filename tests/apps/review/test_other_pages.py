@@ -54,9 +54,7 @@ def test_the_operating_point_moves_by_keys_and_the_figures_with_it(page: Page, a
     sentence = page.get_by_text("false positives a scan; probability")
     before = sentence.inner_text()
     point.press("ArrowRight")
-    page.wait_for_function(
-        "before => !document.body.innerText.includes(before)", arg=before, timeout=20_000
-    )
+    page.wait_for_function("before => !document.body.innerText.includes(before)", arg=before)
     assert sentence.inner_text() != before
 
 
