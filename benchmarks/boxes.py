@@ -291,19 +291,20 @@ def claims_of(series: dict[str, Any]) -> list[Claim]:
     folds, seeds = (sorted({getattr(row, key) for row in ours}) for key in ("fold", "seed"))
     name_of_rival = _rival_name(rows)
     name = f"NEU-DET mAP50, {series['name']}, groups apart, folds {folds}, seeds {seeds}"
-    backbone, spread = series["name"].split(",")[0], float(np.std(value))
+    backbone = series["name"].split(",")[0]
     other = round(float(np.mean(rival)), 4) if rival else None
+    spread = Claim(
+        f"{backbone}: spread over folds and seeds",
+        round(float(np.std(value)), 4),
+        "mAP50",
+        name_of_rival,
+        round(float(np.std(rival)), 4) if len(rival) > 1 else None,
+        None,
+        larger_is_better=False,
+    )
     return [
         Claim(name, round(float(np.mean(value)), 4), "mAP50", name_of_rival, other, TARGET),
-        Claim(
-            f"{backbone}: spread over folds and seeds",
-            round(spread, 4),
-            "mAP50",
-            name_of_rival,
-            round(float(np.std(rival)), 4) if len(rival) > 1 else None,
-            None,
-            larger_is_better=False,
-        ),
+        *([spread] if len(value) > 1 else []),
         *(_class_claim(rows, label, of=backbone) for label in rows[0].per_class),
     ]
 
