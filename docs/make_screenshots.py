@@ -36,10 +36,7 @@ FIRST_SIGHT = {
     "runs": ".mv-plain",
     "readers": ".mv-plain",
 }
-"""Pages by name, with what is there once they are drawn."""
-
-PATHS = {"worklist": ""}
-"""Where the address of a page is not its name."""
+"""Pages by their address, with what is there once they are drawn."""
 
 CASES: tuple[Kind, ...] = ("ct", "image")
 OUT = Path(__file__).with_name("screenshots")
@@ -72,8 +69,7 @@ def main() -> None:
             with browsing(size, theme) as page:
                 for name, sight in FIRST_SIGHT.items():
                     if name in wanted:
-                        address = f"{url}/{PATHS.get(name, name)}"
-                        take_page(page, address, sight, chosen.out / f"{name}{end}.png")
+                        take_page(page, f"{url}/{name}", sight, chosen.out / f"{name}{end}.png")
                 for kind, case_id in cases.items():
                     address = f"{url}/review?case={case_id}"
                     take_case(page, address, chosen.out / f"{kind}{end}.png")

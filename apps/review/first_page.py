@@ -7,10 +7,10 @@ from pathlib import Path
 
 import streamlit
 from starlette.requests import Request
-from starlette.responses import HTMLResponse, Response
+from starlette.responses import HTMLResponse, RedirectResponse, Response
 from starlette.routing import Route
 
-PAGES = ("", "worklist", "review", "labels", "models", "runs", "readers", "audit", "account")
+PAGES = ("", "review", "labels", "models", "runs", "readers")
 """Addresses of pages; another one is served as Streamlit does, in the theme it remembers."""
 
 EARLY = """<script>
@@ -40,4 +40,12 @@ def send_first_page(request: Request) -> Response:
     return HTMLResponse(first_page(), headers={"Cache-Control": "no-cache"})
 
 
-PAGE_ROUTES = [Route(f"/{name}", send_first_page) for name in PAGES]
+def send_to_worklist(request: Request) -> Response:
+    """Send who asks for the worklist by its name to where it is: it has no address of its own."""
+    return RedirectResponse("/")
+
+
+PAGE_ROUTES = [
+    *(Route(f"/{name}", send_first_page) for name in PAGES),
+    Route("/worklist", send_to_worklist),
+]

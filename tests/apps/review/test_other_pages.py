@@ -97,5 +97,7 @@ def test_a_scan_is_started_and_watched_and_its_cases_are_in_the_worklist(
     jobs.get_by_role("cell", name="done", exact=False).wait_for(timeout=120_000)
     (job,) = list_jobs(workspace)
     assert (job.by, job.state) == ("Ada", "done")
-    page.goto(app.url)
+    page.goto(f"{app.url}/worklist")
     page.locator(".mv-line", has_text="part2.png").wait_for()
+    assert page.url == f"{app.url}/"
+    assert not page.get_by_text("Page not found").count()
