@@ -67,6 +67,16 @@ class CaseResult:
     peak_rss_mb: float
     ood: float | None = None
 
+    @property
+    def unlike(self) -> str:
+        """In a sentence that the model was trained on nothing like it; empty where it was."""
+        if self.ood is None or self.ood <= 0:
+            return ""
+        return (
+            "Unlike the images the model was trained on: beyond the limit that 95 % of known "
+            "images keep. Look at it before you trust its label."
+        )
+
 
 def finding_id(case_id: str, model: str, *place: float | int | str) -> str:
     """Return a stable id: the same case, model and place give the same id.

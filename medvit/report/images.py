@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 
 from medvit.findings.finding import CaseResult, Finding
 from medvit.report.markup import Html, tag
-from medvit.report.overview import shown_of
+from medvit.report.overview import UNLIKE, shown_of
 from medvit.report.words import NONE, counted, pill, probability_bar
 
 MOST_ROWS = 5000
@@ -105,7 +105,7 @@ def _row(result: CaseResult, thumbnails: Mapping[str, str]) -> Html:
         tag("td", result.label or NONE, class_="label"),
         tag("td", probability_bar(result.probability), data_value=probability),
         tag("td", "; ".join(map(_box, result.findings)) or NONE, class_="number"),
-        tag("td", pill(result.verdict)),
+        tag("td", pill(result.verdict), UNLIKE if result.unlike else None),
         id=result.case.case_id,
         data_label=f"={result.label}",
     )

@@ -14,6 +14,8 @@ WORST_FIRST = ("fail", "refuse", "repair")
 MOST_DISTRUSTED = 1000
 UNFOLDED = 8
 """Rows that are seen at once; the rest unfolds on a click, and always on paper."""
+UNLIKE = tag("span", "unlike", class_="pill pill-unlike")
+"""Beside an accepted image that is unlike the training data."""
 
 
 def header(summary: ReportSummary) -> Html:
@@ -67,12 +69,13 @@ def provenance(summary: ReportSummary) -> Html:
     took = f"{duration(summary.seconds)} on {summary.device}"
     if summary.resumed:
         took += f"; {counted(summary.resumed, 'case')} taken over from an interrupted run"
+    no_case = "that is no case" if summary.other_files == 1 else "that are no cases"
     facts = [
         *(_model_fact(model.task, model.reference, model.sha256) for model in summary.models),
         _fact("Software", code),
         _fact("Time", took),
         _fact("Memory", _peak(summary)),
-        _fact("Other files", f"{counted(summary.other_files, 'file')} that are no cases"),
+        _fact("Other files", f"{counted(summary.other_files, 'file')} {no_case}"),
         *(_fact("Note", note) for note in summary.notes),
     ]
     return tag(
@@ -118,27 +121,47 @@ def _shown(value: object) -> str:
 
 
 def distrust(results: Sequence[CaseResult]) -> Html:
-    """Return every case that was repaired, refused or failed, with the reason in a sentence."""
-    doubtful = [result for result in results if result.verdict in WORST_FIRST]
-    doubtful.sort(key=lambda r: (WORST_FIRST.index(r.verdict), r.case.source, r.case.series_uid))
+    """Return every case that was repaired, refused, failed or is unlike the known, and why."""
+    doubtful = [each for each in results if each.verdict in WORST_FIRST or each.unlike]
+    doubtful.sort(key=_by_doubt)
     title = tag("h2", "What could not be trusted")
     if not doubtful:
         text = "Every case was accepted as it is: nothing was repaired, refused or failed."
         return tag("section", title, tag("p", text, class_="quiet"), id="distrust")
-    lead = (
-        "Refused and failed cases were not judged by any model; repaired ones were, "
-        "after the change that is named."
-    )
+    lead = [text for text, is_told in _leads(doubtful) if is_told]
     rows = [_distrust_row(result) for result in doubtful[:MOST_DISTRUSTED]]
     return tag(
         "section",
         title,
-        tag("p", lead, class_="quiet"),
+        tag("p", " ".join(lead), class_="quiet"),
         _distrust_table(rows[:UNFOLDED]),
         _folded(rows[UNFOLDED:]),
         shown_of(len(rows), len(doubtful), "case", "cases.csv"),
         id="distrust",
     )
+
+
+def _leads(doubtful: Sequence[CaseResult]) -> list[tuple[str, bool]]:
+    """Return sentences about what is in the table, each with whether it is there."""
+    verdicts = {result.verdict for result in doubtful}
+    return [
+        (
+            "Refused and failed cases were not judged by any model.",
+            bool(verdicts & {"refuse", "fail"}),
+        ),
+        ("Repaired ones were judged after the change that is named.", "repair" in verdicts),
+        (
+            "Images unlike the training data have a label all the same; one known image in "
+            "twenty is among them.",
+            any(result.unlike for result in doubtful),
+        ),
+    ]
+
+
+def _by_doubt(result: CaseResult) -> tuple[int, float, str, str]:
+    verdicts = (*WORST_FIRST, "accept")
+    strange = -(result.ood or 0.0) if result.verdict == "accept" else 0.0
+    return verdicts.index(result.verdict), strange, result.case.source, result.case.series_uid
 
 
 def _distrust_table(rows: Sequence[Html]) -> Html:
@@ -163,11 +186,14 @@ def shown_of(shown: int, total: int, noun: str, file: str) -> Html | None:
 
 def _distrust_row(result: CaseResult) -> Html:
     codes = [tag("code", code) for code in result.reason.split(";")]
+    is_accepted = result.verdict == "accept"
+    why = [tag("p", result.message or "no message"), tag("p", *codes, class_="codes")]
+    strange = [tag("p", result.unlike)] if result.unlike else []
     return tag(
         "tr",
         tag("td", place(result)),
-        tag("td", pill(result.verdict)),
-        tag("td", tag("p", result.message or "no message"), tag("p", *codes, class_="codes")),
+        tag("td", UNLIKE if is_accepted else pill(result.verdict)),
+        tag("td", *([] if is_accepted else why), *strange),
     )
 
 

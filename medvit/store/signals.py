@@ -81,13 +81,9 @@ def refresh_of_results(session: Session, results: Sequence[CaseResult], *, now: 
 
 def ood_of(result: CaseResult) -> CaseSignal | None:
     """Return how unlike the training images a case is; None when it is like them, or not told."""
-    if result.ood is None or result.ood <= 0:
+    if result.ood is None or not result.unlike:
         return None
-    reason = (
-        f"Unlike the images the model was trained on: {result.ood:.0f} beyond the limit that "
-        "95 % of known images keep. Its label is a guess."
-    )
-    return CaseSignal(result.case.case_id, "ood", result.ood, reason)
+    return CaseSignal(result.case.case_id, "ood", result.ood, result.unlike)
 
 
 def uncertainty_of(result: CaseResult) -> CaseSignal | None:

@@ -19,6 +19,7 @@ from tests.make.results import ct_result, image_result, refused
 
 JPEG = b"\xff\xd8\xff" + bytes(60)
 HOSTILE = "</script><img src=x onerror=alert(1)>\"'&<b>"
+STRANGE = {"near": 0.2, "usual": -3.0, "far": 7.0}
 SUMMARY = ReportSummary(
     sources=("patients",),
     models=(ModelUsed("nodule", "n@1", "a" * 64), ModelUsed("defect", "d@2", "b" * 64)),
@@ -118,6 +119,23 @@ def test_every_distrusted_case_has_its_sentence_worst_first() -> None:
 
 def test_sound_cases_leave_nothing_to_distrust() -> None:
     assert "nothing was repaired, refused or failed" in _page([ct_result("a")]).text
+
+
+def test_an_image_unlike_the_known_is_among_what_cannot_be_trusted_the_strangest_first() -> None:
+    strange = [replace(image_result(f"{name}.png"), ood=ood) for name, ood in STRANGE.items()]
+    page = _page([ct_result("a"), *strange])
+    text = page.text
+    assert "nothing was repaired" not in text
+    assert text.count("Look at it before you trust its label.") == 2
+    first = text.index("far.png unlike Unlike the images the model was trained on")
+    assert first < text.index("near.png unlike Unlike the images")
+    assert "usual.png unlike" not in text
+    assert [own for own in page.texts if own == "unlike"] == 4 * ["unlike"]
+
+
+def test_one_other_file_is_no_case() -> None:
+    text = _Page(report([], replace(SUMMARY, other_files=1), {})).text
+    assert "1 file that is no case" in text
 
 
 def test_a_finding_card_says_where_a_nodule_is() -> None:
