@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import ipaddress
+import logging
 import os
 import signal
 import socket
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +28,7 @@ settings.load_profile("medvit")
 
 PROJECT = Path(__file__).resolve().parent.parent
 SHARED_DATA = PROJECT.parent / "shared" / "data"
+LOGGERS = ("medvit", "pipelines", "apps", "pydicom")
 
 
 def _is_local(family: int, address: Any) -> bool:
@@ -38,6 +41,15 @@ def _is_local(family: int, address: Any) -> bool:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return False
+
+
+@pytest.fixture(autouse=True)
+def _loggers_as_they_were() -> Iterator[None]:
+    """Undo what a command with --quiet says to the loggers of this process."""
+    levels = {logger: logger.level for logger in map(logging.getLogger, LOGGERS)}
+    yield
+    for logger, level in levels.items():
+        logger.setLevel(level)
 
 
 @pytest.fixture(autouse=True)

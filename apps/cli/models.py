@@ -63,23 +63,38 @@ def list_all(session: Session) -> ExitCode:
     from medvit.registry.registry import list_models
 
     models = list_models(session.workspace.models)
+    width = max((len(each.reference) for each in models), default=0)
     lines = [
-        f"{'*' if each.production else ' '} {each.reference:<32} {each.task}" for each in models
+        f"{'*' if each.production else ' '} {each.reference:<{width}}  {each.task:<8}  "
+        f"{each.measured}".rstrip()
+        for each in models
     ]
     payload = {"models": [_plain(each) for each in models]}
-    session.answer(payload, *(lines or ["no models"]))
+    session.answer(payload, *([*lines, "* in production"] if lines else ["no models"]))
     return ExitCode.DONE
 
 
 def show(session: Session, name: Reference) -> ExitCode:
     """Show what a model was trained on and how it measures."""
     from medvit.models.card import read_card
-    from medvit.registry.registry import find_model
+    from medvit.registry.registry import README, find_model
 
     version = find_model(name, models=session.workspace.models)
-    card = read_card(version.folder).model_dump(mode="json")
-    lines = [f"{key}: {value}" for key, value in _in_short(card).items()]
-    session.answer({**_plain(version), "card": card}, *lines, f"folder: {version.folder}")
+    card = read_card(version.folder)
+    text = version.folder / README
+    told = text.read_text(encoding="utf-8").splitlines() if text.is_file() else [card.reference]
+    facts = {
+        "task": version.task,
+        "in production": "yes" if version.production else "no",
+        "measured": version.measured or "-",
+        "trained from": ", ".join(card.parents) or "nothing",
+        "sha256": version.sha256,
+        "folder": version.folder,
+        "all of it": f"medvit models show {version.reference} --json",
+    }
+    lines = [f"{key + ':':<14} {value}" for key, value in facts.items()]
+    payload = {**_plain(version), "card": card.model_dump(mode="json")}
+    session.answer(payload, *told, "", *lines)
     return ExitCode.DONE
 
 
@@ -259,20 +274,6 @@ def _moved(session: Session, change: Change) -> ExitCode:
     line = f"{change.name} means {change.to_version} now, before {change.from_version or 'nothing'}"
     session.answer(asdict(change), line)
     return ExitCode.DONE
-
-
-def _in_short(card: dict[str, Any]) -> dict[str, Any]:
-    """Return a card for reading: curves, hundreds of figures, as what they are of."""
-    from medvit.models.card import CURVES
-
-    curves = card["metrics"].get(CURVES)
-    if curves is None:
-        return card
-    told = (
-        f"precision by recall of {len(curves['classes'])} classes, split {curves['split']}: "
-        "see page Models of the review app, or --json"
-    )
-    return {**card, "metrics": {**card["metrics"], CURVES: told}}
 
 
 def _plain(version: ModelVersion) -> dict[str, Any]:

@@ -26,12 +26,11 @@ from apps.review.tables import draw_table
 from medvit.errors import MedvitError
 from medvit.models.card import ModelCard, read_card
 from medvit.registry.production import history, promote, rollback
-from medvit.registry.registry import ModelVersion, list_models
+from medvit.registry.registry import FIGURES, ModelVersion, list_models
 from medvit.store.roles import Actor
 from pipelines.gate_answers import KeptAnswer, kept_answers
 
 REASON_MAX = 500
-FIGURES = ("accuracy", "balanced_accuracy", "macro_f1", "map50")
 NO_CURVES = (
     "Its card holds no precision-recall curves: medvit train keeps them at its end, from the "
     "labelled images of split test; models trained before that and by medvit retrain have none."
@@ -46,7 +45,7 @@ def show_models() -> None:
         tell("No model is registered. Train one with medvit train.", tone="notice")
         return
     rows = [
-        [each.name, each.version, each.task, "yes" if each.production else "", _figure(each)]
+        [each.name, each.version, each.task, "yes" if each.production else "", each.measured]
         for each in models
     ]
     columns = ("Model", "Version", "Task", "In production", "Measured")
@@ -55,17 +54,6 @@ def show_models() -> None:
     _draw_comparisons(kept_answers(workspace()))
     _draw_switch(models, who)
     _draw_history()
-
-
-def _figure(model: ModelVersion) -> str:
-    froc = next((v for v in model.metrics.values() if isinstance(v, dict) and "cpm" in v), None)
-    if froc is not None:
-        return f"CPM {float(froc['cpm']):.3f} on {froc.get('n_scans', '?')} scans"
-    for name in FIGURES:
-        value = model.metrics.get(name)
-        if isinstance(value, int | float):
-            return f"{name.replace('_', ' ')} {value:.3f}"
-    return ""
 
 
 def _draw_one(models: dict[str, ModelVersion]) -> None:

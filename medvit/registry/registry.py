@@ -22,6 +22,9 @@ Task = Literal["nodule", "defect", "backbone"]
 SHIPPED = Path(__file__).resolve().parents[1] / "weights"
 DEFAULT_NAMES: dict[Task, str] = {"nodule": "nodule-swin3d", "defect": "steel-defects"}
 POINTER = "production"
+README = "README.md"
+"""Text of the model card for people, beside the weights."""
+FIGURES = ("accuracy", "balanced_accuracy", "macro_f1", "map50")
 
 _log = logging.getLogger(__name__)
 
@@ -46,6 +49,18 @@ class ModelVersion:
     def reference(self) -> str:
         """`name@version`."""
         return f"{self.name}@{self.version}"
+
+    @property
+    def measured(self) -> str:
+        """Its first figure in a few words; empty where none was taken of held-out cases."""
+        froc = next((v for v in self.metrics.values() if isinstance(v, dict) and "cpm" in v), None)
+        if froc is not None:
+            return f"CPM {float(froc['cpm']):.3f} on {froc.get('n_scans', '?')} scans"
+        for name in FIGURES:
+            value = self.metrics.get(name)
+            if isinstance(value, int | float):
+                return f"{name.replace('_', ' ')} {value:.3f}"
+        return ""
 
 
 def list_models(models: Path | None = None, *, shipped: Path = SHIPPED) -> list[ModelVersion]:

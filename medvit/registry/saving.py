@@ -16,7 +16,7 @@ from medvit.models.card import LOOKS_FILE
 from medvit.models.weights import WEIGHTS_FILE, ModelCard, save_model
 from medvit.registry.index import read_index
 from medvit.registry.lineage import TRAINED_ON_FILE, Seen, seen_text
-from medvit.registry.registry import version_folder
+from medvit.registry.registry import README, version_folder
 
 _log = logging.getLogger(__name__)
 
@@ -46,7 +46,7 @@ def save_version(
     Raises:
         ModelError: If it cannot be written.
     """
-    texts: dict[str, str | bytes] = {"README.md": readme}
+    texts: dict[str, str | bytes] = {README: readme}
     if seen is not None:
         texts[TRAINED_ON_FILE] = seen_text(seen)
     if seen is not None and seen.looks:

@@ -24,14 +24,24 @@ def card_text(card: dict[str, Any]) -> str:
         "",
         f"- Images: {images} by `{training['data']['manifest']}`; "
         f"{training['data']['side_px']} px, grey; data SHA-256 `{training['data_sha256'][:16]}`.",
-        f"- Started from {parents}; {metrics['epochs']} epochs, seed {training['train']['seed']}, "
-        f"loss {training['loss']['name']}, sampler {training['sampler']['name']}.",
+        f"- Started from {parents}; {_learnt(training, epochs=metrics['epochs'])}.",
         f"- Temperature {card['calibration']['temperature']:.3f}, fitted on split val.",
     ]
     lines += _noise(training)
     if metrics["cut_short"]:
         lines.append("- **Cut short** by train.max_minutes: figures below may be lower than usual.")
     return "\n".join([*lines, "", *_figures(metrics), ""])
+
+
+def _learnt(training: dict[str, Any], *, epochs: int) -> str:
+    """Return what was trained; a head of prototypes is computed."""
+    tuning = training["tuning"]
+    if tuning["method"] == "prototype":
+        return f"its head is computed from labelled images ({tuning['prototype']}), nothing trained"
+    return (
+        f"{epochs} epochs, seed {training['train']['seed']}, loss {training['loss']['name']}, "
+        f"sampler {training['sampler']['name']}"
+    )
 
 
 def _sound(how: dict[str, Any]) -> str:

@@ -65,7 +65,8 @@ class Watcher:
         if not self.candidates:
             return name
         best = best_first(self.candidates)[0]
+        count = len(self.candidates)
         return (
-            f"{name}: {len(self.candidates)} candidates, best "
-            f"{best.probability:.2f} in slice {best.index_zyx[0]}"
+            f"{name}: {count} candidate{'' if count == 1 else 's'}, best "
+            f"{best.probability:.2f} in slice {best.index_zyx[0] + 1}"
         )

@@ -71,16 +71,29 @@ def test_promotion_rollback_and_history(medvit: Medvit, models: Path) -> None:
     assert "steel: 3 -> 1  promote by ann: learned scale" in medvit("models", "history").stdout
 
 
-def test_curves_are_told_in_a_line_and_given_in_json(medvit: Medvit, models: Path) -> None:
+def test_a_card_is_told_for_people_and_given_whole_in_json(medvit: Medvit, models: Path) -> None:
     points = {"threshold": [0.125, 0.75], "precision": [0.5, 1.0], "recall": [1.0, 0.5], "n": 2}
     curves = {"split": "test", "classes": {"hole": points, "scratch": points}}
     put_version(models, "4", metrics={"accuracy": 0.5, "curves": curves})
+    (models / NAME / "4" / "README.md").write_text("# steel@4\n\nTells holes.\n", encoding="utf-8")
     shown = medvit("models", "show", "steel@4").stdout
-    assert "'accuracy': 0.5" in shown
-    assert "precision by recall of 2 classes, split test" in shown
+    assert shown.startswith("# steel@4\n\nTells holes.\n")
+    assert "measured:      accuracy 0.500\n" in shown
+    assert "in production: yes\n" in shown  # the newest, as nobody promoted one
     assert "0.125" not in shown
     card = medvit("models", "show", "steel@4", "--json").payload["card"]
     assert card["metrics"]["curves"] == curves
+
+
+def test_a_list_says_what_is_in_production_and_how_it_measures(
+    medvit: Medvit, models: Path
+) -> None:
+    lines = medvit("models", "list").stdout.splitlines()
+    own = [line.split() for line in lines if "steel@" in line]
+    assert own == [[f"steel@{number}", "defect", "accuracy", "0.500"] for number in ("1", "2")] + [
+        ["*", "steel@3", "defect", "accuracy", "0.500"]
+    ]
+    assert lines[-1] == "* in production"
 
 
 def test_promotion_needs_a_version_that_is_there(medvit: Medvit, models: Path) -> None:
