@@ -21,7 +21,7 @@ from medvit.errors import ConfigError
 from medvit.workspace import Workspace
 from pipelines.classifying.config import ClassifyConfig
 from pipelines.config import Settings, apply_override, check_config
-from pipelines.plan_rules import Choice, Start, choose, notes
+from pipelines.plan_rules import Choice, Start, choose, notes, shipped_weights
 from pipelines.run_record import write_run_record
 from pipelines.split import path_from
 
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from medvit.data.fingerprint import Fingerprint, NoiseEstimate
 
 Progress = Callable[[float, float, str], None]
+AUTO = "auto"
 LEAST_A_CLASS = 2
 WEIGHED_PX = 128
 MOST_WEIGHED = 3_000
@@ -43,14 +44,15 @@ class PlanSettings(Settings):
         source: A manifest, a folder, or labels in any format of `labels import`.
         out: Config to write; by default `<name>.yaml` in the working folder. Where the data
             have no split, a manifest with one is written beside it.
-        weights: A registered model to start from.
+        weights: A registered model to start from, `none`, or `auto`: the shipped one where that
+            was measured to pay.
     """
 
     source: Path
     out: Path | None = None
     images: Path | None = None
     name: str = ""
-    weights: str = "none"
+    weights: str = "auto"
     realtime: bool = False
 
 
@@ -90,7 +92,7 @@ def run(settings: PlanSettings, workspace: Workspace, *, progress: Progress | No
     from medvit.data.duplicates.surfaces import read_surfaces
     from medvit.data.fingerprint import fingerprint
 
-    start = _start(settings.weights, workspace)
+    start = None if settings.weights == AUTO else _start(settings.weights, workspace)
     labels = read_labels(settings.source, images=settings.images)
     rows = [image.row for image in labels.images]
     _check_trainable(settings.source, rows)
@@ -110,6 +112,7 @@ def run(settings: PlanSettings, workspace: Workspace, *, progress: Progress | No
     found = fingerprint(rows, surfaces, duplicates=len(duplicates))
     found = replace(found, images=len(labels.images), unreadable=len(broken))
     found = replace(found, noise=_noise(rows, surfaces) or found.noise)
+    start = start or _shipped(found, workspace, realtime=settings.realtime)
     choices = choose(found, start=start, realtime=settings.realtime)
     out = settings.out or Path(f"{settings.source.resolve().stem}.yaml")
     manifest = out.with_name(f"{out.stem}-split.csv")
@@ -127,13 +130,20 @@ def run(settings: PlanSettings, workspace: Workspace, *, progress: Progress | No
     return plan
 
 
+def _shipped(found: Fingerprint, workspace: Workspace, *, realtime: bool) -> Start:
+    weights, reason = shipped_weights(found, realtime=realtime)
+    return replace(_start(weights, workspace), reason=reason)
+
+
 def _start(weights: str, workspace: Workspace) -> Start:
     """Return what a training starts from, with the backbone that its card names.
 
     Raises:
         ModelError: If there is no such model.
     """
-    if weights == "none" or weights.startswith("hf:"):
+    if weights == "none":
+        return Start(reason="asked for by --weights none")
+    if weights.startswith("hf:"):
         return Start(weights)
     from medvit.models.card import CARD_FILE, read_card
     from medvit.registry.registry import find_model

@@ -25,6 +25,7 @@ LEAST_A_CLASS = 10
 """Training images of the rarest class below which small losses choose by luck."""
 
 
+SHIPPED = "steel-defects"
 Way = Literal["learn", "cosine", "spread", "kernel"]
 
 
@@ -44,10 +45,40 @@ class Start:
     Attributes:
         weights: A registered model, or `none`.
         backbone: That of the model; empty where nobody can tell.
+        reason: Why these.
     """
 
     weights: str = "none"
     backbone: str = ""
+    reason: str = "named by --weights"
+
+
+NOTHING_TRAINED = (Choice("train.epochs", 1, "none is needed: the head is computed"),)
+SAMPLER = Choice("sampler.name", "none", "a tail is corrected once, by the loss")
+
+
+def shipped_weights(found: Fingerprint, *, realtime: bool = False) -> tuple[str, str]:
+    """Return the model to start from where none was named, or `none`, and why.
+
+    The shipped one where that was measured: grey images, and a head that is computed.
+    """
+    if realtime:
+        return "none", "real time was asked for, and the network that ships is not the lightest"
+    if found.colour > found.grey:
+        reason = (
+            "the weights that ship are for grey images; medvit models import efficientnet_lite0 "
+            "--channels colour, then --weights imagenet-lite0"
+        )
+        return "none", reason
+    if found.median_px > LARGE_PX or _way(SHIPPED, found) == "learn":
+        return (
+            "none",
+            f"--weights {SHIPPED} starts from ImageNet weights, not measured on such data",
+        )
+    reason = (
+        "ImageNet weights that ship: did better than fresh ones; --weights none leaves them out"
+    )
+    return SHIPPED, reason
 
 
 def choose(
@@ -58,26 +89,30 @@ def choose(
     Args:
         realtime: Prefer a light network.
     """
-    weights, way = start.weights, _way(start.weights, found)
+    way = _way(start.weights, found)
     images = sum(found.train_counts.values())
-    fewest = min(found.train_counts.values())
     side = _side(found)
-    batch = max(2, min(32, images // 2))
-    epochs = max(10, min(100, round(STEPS * batch / images)))
     return (
         Choice("data.side_px", side, _side_reason(found, side)),
         _channels(found),
         _backbone(found, images, start, realtime=realtime),
-        _weights(weights),
+        Choice("model.weights", start.weights, start.reason),
         *_texture(way, start),
+        *(_training(images, side) if way == "learn" else NOTHING_TRAINED),
+        *((_loss(found), SAMPLER) if way == "learn" else ()),
+        *_noise(found, min(found.train_counts.values())),
+        _tuning(start.weights, way, min(found.train_counts.values())),
+        *_prototype(way, found),
+    )
+
+
+def _training(images: int, side: int) -> tuple[Choice, ...]:
+    batch = max(2, min(32, images // 2))
+    epochs = max(10, min(100, round(STEPS * batch / images)))
+    return (
         Choice("train.epochs", epochs, f"about {STEPS} steps of {batch} images, 10 to 100 epochs"),
         Choice("train.batch_size", batch, f"at most 32 and half of {images} training images"),
         Choice("train.lr", 5e-4, "of AdamW at batches of 32 from scratch, the shipped recipe"),
-        _loss(found),
-        Choice("sampler.name", "none", "a tail is corrected once, by the loss"),
-        *_noise(found, fewest),
-        _tuning(weights, way, fewest),
-        *_prototype(way, found),
         Choice("views.side_px", max(32, side * 7 // 8 // 16 * 16), "views are about 7/8 a side"),
     )
 
@@ -107,8 +142,8 @@ def notes(found: Fingerprint) -> tuple[str, ...]:
     fewest = min(found.train_counts.values())
     if fewest <= FEW_SHOTS and found.unlabelled > sum(found.train_counts.values()):
         said.append(
-            f"{found.unlabelled} images have no label: start from ImageNet (plan with --weights "
-            "steel-defects) or learn from them first, then plan with their weights: "
+            f"{found.unlabelled} images have no label: one may learn from them first, and plan "
+            "with those weights, which paid less than ImageNet's on two sets: "
             "medvit pretrain pretrain/cnn_defects data.manifest=... data.root=... report=null"
         )
     rare = [name for name, count in found.train_counts.items() if count < 5]
@@ -150,16 +185,6 @@ def _backbone(found: Fingerprint, images: int, start: Start, *, realtime: bool) 
         reason = f"{images} training images: convolutions first, attention after"
         return Choice(key, "hybrid_small", reason)
     return Choice(key, "vit_small", f"{images} training images are enough for a plain ViT")
-
-
-def _weights(weights: str) -> Choice:
-    if weights == "none":
-        reason = (
-            "no model was named; `medvit plan --weights NAME` starts from one: the backbone of "
-            "steel-defects holds ImageNet weights for grey images"
-        )
-        return Choice("model.weights", "none", reason)
-    return Choice("model.weights", weights, "named by --weights")
 
 
 def _way(weights: str, found: Fingerprint) -> Way:

@@ -32,8 +32,11 @@ def plan(  # noqa: PLR0913, PLR0917 - each is an option of the command
     ] = None,
     name: Annotated[str, typer.Option(help="Name of the model; default: that of the data.")] = "",
     weights: Annotated[
-        str, typer.Option(help="A registered model of the backbone to start from.")
-    ] = "none",
+        str,
+        typer.Option(
+            help="A registered model to start from, none, or auto: the shipped one where it pays."
+        ),
+    ] = "auto",
     realtime: Annotated[
         bool, typer.Option("--realtime", help="Choose the lightest network.")
     ] = False,

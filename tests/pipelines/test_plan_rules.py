@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
 from medvit.data.fingerprint import Fingerprint, NoiseEstimate
-from pipelines.plan_rules import Start, choose, notes
+from pipelines.plan_rules import Start, choose, notes, shipped_weights
 
 
 def fingerprint(noise: NoiseEstimate | None, *, fewest: int = 40) -> Fingerprint:
@@ -93,16 +94,33 @@ def test_few_labels_on_imagenet_weights_leave_plain_texture_out(
     assert values["model.texture"] == texture
 
 
-def test_without_weights_a_plan_says_where_some_are() -> None:
-    (weights,) = (each for each in choose(fingerprint(None)) if each.key == "model.weights")
-    assert "steel-defects holds ImageNet weights" in weights.reason
+@pytest.mark.parametrize(
+    ("change", "realtime", "weights", "why"),
+    [
+        ({}, False, "steel-defects", "did better than fresh ones"),
+        ({"train_counts": {"a": 80, "b": 5}, "imbalance": 16.0}, False, "steel-defects", "did"),
+        ({}, True, "none", "real time was asked for"),
+        ({"grey": 10, "colour": 230}, False, "none", "import efficientnet_lite0 --channels colour"),
+        ({"median_px": 900}, False, "none", "not measured on such data"),
+        ({"train_counts": {"a": 2000, "b": 2000}}, False, "none", "not measured on such data"),
+        ({"train_counts": {"a": 900, "b": 40}, "imbalance": 22.5}, False, "none", "not measured"),
+    ],
+)
+def test_the_shipped_weights_are_taken_where_that_was_measured(
+    change: dict[str, Any], realtime: bool, weights: str, why: str
+) -> None:
+    chosen, reason = shipped_weights(replace(fingerprint(None), **change), realtime=realtime)
+    assert chosen == weights
+    assert why in reason
 
 
 def test_few_labels_beside_many_images_without_one_ask_for_a_pretraining() -> None:
     few = replace(fingerprint(None), train_counts={"a": 9, "b": 5}, unlabelled=300)
-    assert any("300 images have no label: start from ImageNet" in note for note in notes(few))
+    assert any(
+        "300 images have no label: one may learn from them first" in note for note in notes(few)
+    )
     many = replace(few, train_counts={"a": 90, "b": 50})
-    assert not any("or learn from them first" in note for note in notes(many))
+    assert not any("one may learn from them first" in note for note in notes(many))
 
 
 @pytest.mark.parametrize(

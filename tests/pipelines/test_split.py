@@ -111,10 +111,19 @@ def test_a_plan_is_a_config_that_train_takes(images: Path, workspace: Workspace)
     made = plan.run(plan.PlanSettings(source=images, out=out), workspace)
     config = train.load(out)
     assert config.model_dump()["data"]["side_px"] == 64
-    assert config.model_dump()["loss"]["name"] == "cross_entropy"
+    assert config.model_dump()["model"]["weights"] == "steel-defects"
+    assert "loss.name" not in {choice.key for choice in made.choices}  # nothing is trained
     text = out.read_text(encoding="utf-8")
     assert all(f"# {choice.reason}" in text for choice in made.choices)
     assert {row.split for row in read_manifest(made.manifest).rows} >= {"train", "test"}
+
+
+def test_a_plan_without_weights_trains_everything(images: Path, workspace: Workspace) -> None:
+    out = workspace.folder.parent / "p.yaml"
+    plan.run(plan.PlanSettings(source=images, out=out, weights="none"), workspace)
+    config = train.load(out).model_dump()
+    assert config["model"]["weights"] == "none"
+    assert (config["tuning"]["method"], config["loss"]["name"]) == ("full", "cross_entropy")
 
 
 @pytest.mark.parametrize(("count", "words"), [(1, "2 classes, found: a 1"), (3, "too few")])
