@@ -87,7 +87,6 @@ def run(settings: PlanSettings, workspace: Workspace, *, progress: Progress | No
     Raises:
         ConfigError: If nothing can be trained on the data; the message says why not.
     """
-    from medvit.data.duplicates.groups import connected
     from medvit.data.duplicates.search import find_duplicates
     from medvit.data.duplicates.surfaces import read_surfaces
     from medvit.data.fingerprint import fingerprint
@@ -102,12 +101,7 @@ def run(settings: PlanSettings, workspace: Workspace, *, progress: Progress | No
     rows = [row for row in rows if row.path in readable]
     _check_trainable(settings.source, rows)
     if not any(row.split for row in rows):
-        first: dict[str, str] = {}
-        same = [(row.path, first.setdefault(row.group, row.path)) for row in rows if row.group]
-        edges = [(each.first, each.second) for each in duplicates]
-        group_of = connected([row.path for row in rows], [*same, *edges])
-        grouped = [replace(row, group=group_of[row.path]) for row in rows]
-        rows = list(split_by_group(grouped, shares=SplitShares()))
+        rows = _split(rows, [(each.first, each.second) for each in duplicates])
     _check_sides(settings.source, rows)
     found = fingerprint(rows, surfaces, duplicates=len(duplicates))
     found = replace(found, images=len(labels.images), unreadable=len(broken))
@@ -128,6 +122,17 @@ def run(settings: PlanSettings, workspace: Workspace, *, progress: Progress | No
     record = {"command": "plan", "state": "done", "settings": settings.model_dump(mode="json")}
     write_run_record(folder, {**record, "device": "cpu", "plan": plan.as_json()})
     return plan
+
+
+def _split(rows: Sequence[ManifestRow], edges: Sequence[tuple[str, str]]) -> list[ManifestRow]:
+    """Return rows with splits that keep groups and overlapping images together."""
+    from medvit.data.duplicates.groups import connected
+
+    first: dict[str, str] = {}
+    same = [(row.path, first.setdefault(row.group, row.path)) for row in rows if row.group]
+    group_of = connected([row.path for row in rows], [*same, *edges])
+    grouped = [replace(row, group=group_of[row.path]) for row in rows]
+    return list(split_by_group(grouped, shares=SplitShares()))
 
 
 def _shipped(found: Fingerprint, workspace: Workspace, *, realtime: bool) -> Start:
