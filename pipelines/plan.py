@@ -136,7 +136,11 @@ def _split(rows: Sequence[ManifestRow], edges: Sequence[tuple[str, str]]) -> lis
 
 
 def _shipped(found: Fingerprint, workspace: Workspace, *, realtime: bool) -> Start:
+    from medvit.registry.registry import find_model
+
     weights, reason = shipped_weights(found, realtime=realtime)
+    if weights != "none":
+        weights = find_model(weights).reference  # as it ships, whatever this workspace retrained
     return replace(_start(weights, workspace), reason=reason)
 
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from medvit.data.fingerprint import Fingerprint
+from medvit.registry.registry import DEFAULT_NAMES
 
 CNN_DATA, HYBRID_DATA = 2_000, 5_000
 """Training images below which a small CNN, or convolutions before attention, learn better."""
@@ -25,7 +26,7 @@ LEAST_A_CLASS = 10
 """Training images of the rarest class below which small losses choose by luck."""
 
 
-SHIPPED = "steel-defects"
+SHIPPED = DEFAULT_NAMES["defect"]
 Way = Literal["learn", "cosine", "spread", "kernel"]
 
 
@@ -90,7 +91,7 @@ def choose(
         realtime: Prefer a light network.
     """
     way = _way(start.weights, found)
-    images = sum(found.train_counts.values())
+    images, fewest = sum(found.train_counts.values()), min(found.train_counts.values())
     side = _side(found)
     return (
         Choice("data.side_px", side, _side_reason(found, side)),
@@ -100,8 +101,8 @@ def choose(
         *_texture(way, start),
         *(_training(images, side) if way == "learn" else NOTHING_TRAINED),
         *((_loss(found), SAMPLER) if way == "learn" else ()),
-        *_noise(found, min(found.train_counts.values())),
-        _tuning(start.weights, way, min(found.train_counts.values())),
+        *_noise(found, fewest),
+        _tuning(start.weights, way, fewest),
         *_prototype(way, found),
     )
 

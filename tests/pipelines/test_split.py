@@ -13,8 +13,10 @@ from scipy.ndimage import gaussian_filter
 from medvit.data.manifest import ManifestRow, read_manifest, write_manifest
 from medvit.data.splits import SplitShares, split_by_group
 from medvit.errors import ConfigError, NothingToDoError
+from medvit.registry.registry import find_model
 from medvit.workspace import Workspace
 from pipelines import labels_import, plan, split, train
+from tests.make.registry import put_version
 
 
 @pytest.fixture
@@ -107,11 +109,12 @@ def test_there_is_nothing_to_judge_without_a_split(images: Path, workspace: Work
 
 
 def test_a_plan_is_a_config_that_train_takes(images: Path, workspace: Workspace) -> None:
+    put_version(workspace.models, "1", name="steel-defects")  # retrained, and in production
     out = workspace.folder.parent / "p.yaml"
     made = plan.run(plan.PlanSettings(source=images, out=out), workspace)
     config = train.load(out)
     assert config.model_dump()["data"]["side_px"] == 64
-    assert config.model_dump()["model"]["weights"] == "steel-defects"
+    assert config.model_dump()["model"]["weights"] == find_model("steel-defects").reference
     assert "loss.name" not in {choice.key for choice in made.choices}  # nothing is trained
     text = out.read_text(encoding="utf-8")
     assert all(f"# {choice.reason}" in text for choice in made.choices)

@@ -14,7 +14,7 @@ def depthwise_conv(x: Tensor, weight: Tensor, *, stride: int, padding: int) -> T
 
     In bfloat16 with the channels innermost a CPU takes five to seven times as long for the gradient
     of a kernel of 5x5 as in float32 (torch 2.13), and four to fifty times for that of the input of
-    any kernel with a stride: most of the step of a network made of these. Under autocast on a CPU
+    kernels with a stride: most of the step of a network made of these. Under autocast on a CPU
     those gradients are therefore computed in float32.
     """
     if torch.is_grad_enabled() and x.device.type == "cpu" and torch.is_autocast_enabled("cpu"):

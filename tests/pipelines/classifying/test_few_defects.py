@@ -18,7 +18,7 @@ from medvit.io.readers import read_image
 from medvit.models.heads.classify import DefectClassifier
 from medvit.models.weights import load_model
 from medvit.registry.lineage import read_seen
-from medvit.registry.registry import find_model
+from medvit.registry.registry import README, find_model
 from medvit.trust.ood import read_looks
 from medvit.workspace import Workspace
 from pipelines import train
@@ -65,6 +65,8 @@ def test_imagenet_weights_are_imported_and_judge_after_a_few_labels(tmp_path: Pa
     version = find_model("few", models=workspace.models)
     net, card = load_model(version.folder)
     assert card.parents == ("imagenet-lite0@1",)
+    told = (version.folder / README).read_text(encoding="utf-8")
+    assert "its head is computed from labelled images (spread), nothing trained" in told
     assert card.architecture.arguments["extras"] == {"texture": "maps"}
     looks = read_looks(version.folder, card)
     assert looks is not None
