@@ -23,9 +23,11 @@ def card_text(card: dict[str, Any]) -> str:
         "## Training",
         "",
         f"- Images: {images} by `{training['data']['manifest']}`; "
-        f"{training['data']['side_px']} px, grey; data SHA-256 `{training['data_sha256'][:16]}`.",
+        f"{training['data']['side_px']} px, {training['data']['channels']}; "
+        f"data SHA-256 `{training['data_sha256'][:16]}`.",
         f"- Started from {parents}; {_learnt(training, epochs=metrics['epochs'])}.",
-        f"- Temperature {card['calibration']['temperature']:.3f}, fitted on split val.",
+        f"- Temperature {card['calibration']['temperature']:.3f}, "
+        f"{'fitted on split val' if training['images']['val'] else 'not fitted: no split val'}.",
     ]
     lines += _noise(training)
     if metrics["cut_short"]:

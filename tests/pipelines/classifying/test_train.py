@@ -263,6 +263,8 @@ def test_colour_is_trained_and_judged_in_colour(tmp_path: Path) -> None:
     trained(tmp_path, manifest, data=data, model={"name": "tiny", "backbone": "cnn_small"})
     module, card = load_model(tmp_path / "w" / "models" / "tiny" / "1")
     assert card.preprocessing["channels"] == "colour"
+    told = (tmp_path / "w" / "models" / "tiny" / "1" / "README.md").read_text(encoding="utf-8")
+    assert "32 px, colour;" in told
     pixels = read_image(tmp_path / "dots-test-0.png").pixels
     tinted = pixels * np.array([1.0, 0.2, 0.2], dtype=np.float32)
     one, two = (judge_image(each, module, card).probabilities for each in (pixels, tinted))
